@@ -1,0 +1,453 @@
+//! Tests of the rules, step by step and by property. The seeded worlds are in `tests/sim`.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::job::EntityId;
+use crate::domain::key::{Generation, Namespace};
+
+const RULES: Rules = Rules {
+    resend_window: Duration::from_secs(600),
+    max_attempts: 10,
+    backoff_base: schedule::BACKOFF_BASE,
+    asks: AskTimes::new(Duration::from_secs(300)),
+};
+
+fn at(seconds: u64) -> Moment {
+    let zero = Timestamp::from_millis(1_800_000_000_000);
+    Moment {
+        mono: Duration::ZERO,
+        wall: zero,
+        bank: zero,
+    }
+    .plus(Duration::from_secs(seconds))
+}
+
+fn job() -> Progress {
+    let entity_id = EntityId::parse("EMP-1").expect("an entity_id");
+    let key = IdempotencyKey::derive(&Namespace::default(), &entity_id, Generation::FIRST);
+    Progress::new(key, None)
+}
+
+fn step(progress: Progress, event: Event) -> (Progress, Action) {
+    advance(&RULES, progress, event).expect("a legal step")
+}
+
+fn calling(seconds: u64) -> Progress {
+    let (progress, action) = step(job(), Event::Turn(at(seconds)));
+    assert_eq!(action, Action::RecordIntent);
+    let (progress, action) = step(progress, Event::IntentDurable(at(seconds)));
+    assert_eq!(action, Action::Call);
+    progress
+}
+
+fn told(verdict: Verdict, seconds: u64) -> Event {
+    Event::Told {
+        verdict,
+        at: at(seconds),
+        bank_answers: true,
+    }
+}
+
+fn timeout() -> Verdict {
+    Verdict::Unclear(Unclarity::new(UnclearCause::Timeout))
+}
+
+fn refused() -> Verdict {
+    Verdict::Refused(Refusal {
+        http_status: 422,
+        ..Refusal::default()
+    })
+}
+
+fn absent(seconds: u64) -> Event {
+    asked(Finding::Absent, true, seconds)
+}
+
+fn asked(finding: Finding, control: bool, seconds: u64) -> Event {
+    Event::Asked {
+        finding,
+        control,
+        began: at(seconds),
+        ended: at(seconds),
+    }
+}
+
+#[test]
+fn i2_a_call_comes_only_after_the_durable_intent() {
+    let (progress, action) = step(job(), Event::Turn(at(0)));
+    assert_eq!(action, Action::RecordIntent);
+    let early = told(Verdict::Accepted { http_status: 200 }, 1);
+    assert!(advance(&RULES, progress, early).is_err());
+}
+
+#[test]
+fn accepted_is_succeeded_and_a_first_refusal_is_rejected() {
+    let (_, action) = step(calling(0), told(Verdict::Accepted { http_status: 204 }, 1));
+    let evidence = Evidence::Answered { http_status: 204 };
+    assert_eq!(action, Action::Settle(Outcome::Succeeded(evidence)));
+    let (_, action) = step(calling(0), told(refused(), 1));
+    assert!(matches!(action, Action::Settle(Outcome::Rejected(_))));
+}
+
+#[test]
+fn i5_a_refusal_after_an_unclear_attempt_is_asked_about_first() {
+    let (progress, _) = step(calling(0), told(timeout(), 1));
+    let (progress, action) = step(progress, Event::Turn(at(2)));
+    assert_eq!(action, Action::Call);
+    let (progress, action) = step(progress, told(refused(), 3));
+    let reason = DoubtReason::RefusedAfterUnclear;
+    assert_eq!(
+        action,
+        Action::EnterDoubt {
+            reason,
+            ask_at: at(3)
+        }
+    );
+    let (progress, _) = step(progress, absent(310));
+    let (_, action) = step(progress, absent(380));
+    assert!(matches!(action, Action::Settle(Outcome::Rejected(_))));
+}
+
+#[test]
+fn a_conflict_is_asked_about_before_anything_else() {
+    let conflict = Verdict::Unclear(Unclarity::new(UnclearCause::Conflict));
+    let (_, action) = step(calling(0), told(conflict, 1));
+    assert_eq!(
+        action,
+        Action::EnterDoubt {
+            reason: DoubtReason::Conflict,
+            ask_at: at(1)
+        }
+    );
+}
+
+#[test]
+fn i9_a_deferral_spends_nothing_however_often_it_comes() {
+    let mut progress = calling(0);
+    for round in 0..100 {
+        let (next, action) = step(
+            progress,
+            told(Verdict::Deferred(Deferral::NoConnection), round),
+        );
+        assert!(matches!(action, Action::AwaitTurn { .. }));
+        let (next, action) = step(next, Event::Turn(at(round * 1_000)));
+        assert_eq!(action, Action::Call);
+        progress = next;
+    }
+    assert_eq!(progress.spent(), 0);
+    let (_, action) = step(progress, told(refused(), 999_999));
+    assert!(
+        matches!(action, Action::Settle(Outcome::Rejected(_))),
+        "nothing unclear came before"
+    );
+}
+
+#[test]
+fn i8_nothing_unclear_is_resent_after_the_window() {
+    let (progress, action) = step(calling(0), told(timeout(), 1));
+    let Action::AwaitTurn {
+        deadline: Some(deadline),
+        ..
+    } = action
+    else {
+        panic!("expected a wait with a deadline, got {action:?}");
+    };
+    assert_eq!(deadline, at(600));
+    let (_, action) = step(progress.clone(), Event::Turn(at(600)));
+    assert_eq!(
+        action,
+        Action::EnterDoubt {
+            reason: DoubtReason::WindowClosed,
+            ask_at: at(600)
+        }
+    );
+    let (_, action) = step(progress, Event::Overdue(at(600)));
+    assert!(
+        matches!(action, Action::EnterDoubt { .. }),
+        "a pause does not stop the window"
+    );
+}
+
+#[test]
+fn a_window_of_zero_always_asks_first() {
+    let rules = Rules {
+        resend_window: Duration::ZERO,
+        ..RULES
+    };
+    let (_, action) = advance(&rules, calling(0), told(timeout(), 0)).expect("a legal step");
+    assert_eq!(
+        action,
+        Action::EnterDoubt {
+            reason: DoubtReason::WindowClosed,
+            ask_at: at(0)
+        }
+    );
+}
+
+#[test]
+fn an_outage_spends_no_attempts_but_answers_to_others_do() {
+    let silent = Event::Told {
+        verdict: timeout(),
+        at: at(1),
+        bank_answers: false,
+    };
+    let (progress, _) = step(calling(0), silent);
+    assert_eq!(progress.spent(), 0);
+    let (progress, _) = step(calling(0), told(timeout(), 1));
+    assert_eq!(progress.spent(), 1);
+}
+
+#[test]
+fn attempts_spent_are_not_sent_only_after_proof() {
+    let mut progress = calling(0);
+    let rules = Rules {
+        max_attempts: 3,
+        ..RULES
+    };
+    for attempt in 1..3 {
+        progress = advance(&rules, progress, told(timeout(), attempt))
+            .expect("legal")
+            .0;
+        progress = advance(&rules, progress, Event::Turn(at(attempt)))
+            .expect("legal")
+            .0;
+    }
+    let (progress, action) = advance(&rules, progress, told(timeout(), 9)).expect("legal");
+    assert_eq!(
+        action,
+        Action::EnterDoubt {
+            reason: DoubtReason::AttemptsSpent,
+            ask_at: at(9)
+        }
+    );
+    let (progress, _) = advance(&rules, progress, absent(400)).expect("legal");
+    let (_, action) = advance(&rules, progress, absent(470)).expect("legal");
+    assert_eq!(
+        action,
+        Action::Settle(Outcome::NotSent(NotSentReason::AttemptsSpent))
+    );
+}
+
+#[test]
+fn absence_needs_two_late_reads_apart_and_the_control() {
+    let doubtful = || {
+        let record = Record {
+            attempts: 1,
+            spent: 0,
+            refusal: None,
+            person_needed: false,
+            same_bytes: true,
+            closing: None,
+            reason: DoubtReason::Interrupted,
+        };
+        step(job(), Event::Recovered { record, at: at(0) }).0
+    };
+    let read = |events: Vec<Event>| {
+        events
+            .into_iter()
+            .fold((doubtful(), Action::Keep), |(progress, _), event| {
+                step(progress, event)
+            })
+    };
+    let starts_again = |events| matches!(read(events).1, Action::AwaitTurn { .. });
+    assert!(starts_again(vec![absent(300), absent(360)]));
+    assert!(
+        !starts_again(vec![absent(299), absent(359)]),
+        "the first read was too early"
+    );
+    assert!(
+        !starts_again(vec![absent(300), absent(359)]),
+        "the reads were too close"
+    );
+    let no_control = |seconds| asked(Finding::Absent, false, seconds);
+    assert!(
+        !starts_again(vec![no_control(300), no_control(380)]),
+        "no positive control"
+    );
+    let twin = |seconds| asked(Finding::Ambiguous, true, seconds);
+    assert!(
+        !starts_again(vec![twin(300), twin(380)]),
+        "a row without entity_id could be ours"
+    );
+    let failed = |seconds| asked(Finding::Unreadable, true, seconds);
+    assert!(
+        !starts_again(vec![failed(300), failed(380)]),
+        "nothing was read"
+    );
+    assert!(starts_again(vec![absent(300), failed(370), absent(440)]));
+}
+
+#[test]
+fn i14_a_find_is_a_success_even_after_a_person_was_called() {
+    let (progress, _) = step(calling(0), told(timeout(), 1));
+    let (mut progress, _) = step(progress, Event::Overdue(at(600)));
+    let mut called = false;
+    for ask in 1..9 {
+        let (next, action) = step(progress, asked(Finding::Absent, false, ask * 100_000));
+        called |= matches!(action, Action::CallPerson { .. });
+        progress = next;
+    }
+    assert!(called, "after the last ask of the table a person is needed");
+    let (progress, action) = step(progress, absent(10_000_000));
+    assert!(
+        matches!(action, Action::Ask { .. }),
+        "nothing is sent by itself any more"
+    );
+    let (progress, action) = step(progress, absent(20_000_000));
+    assert!(
+        matches!(action, Action::Ask { .. }),
+        "nor after two absences: {action:?}"
+    );
+    let found = Finding::Found {
+        operation_id: Some("cbo_1".to_owned()),
+    };
+    let (_, action) = step(progress, asked(found, true, 30_000_000));
+    assert!(matches!(action, Action::Settle(Outcome::Succeeded(_))));
+}
+
+#[test]
+fn what_the_bank_lists_with_other_content_is_for_a_person() {
+    let (progress, _) = step(calling(0), told(timeout(), 1));
+    let (progress, _) = step(progress, Event::Overdue(at(600)));
+    let (_, action) = step(progress, asked(Finding::OtherContent, true, 601));
+    assert!(matches!(action, Action::CallPerson { .. }));
+}
+
+#[test]
+fn a_job_that_expired_is_not_sent_at_all() {
+    let expired = |progress: Progress| Progress {
+        not_after: Some(at(50).wall),
+        ..progress
+    };
+    let (_, action) = step(expired(job()), Event::Turn(at(51)));
+    assert_eq!(
+        action,
+        Action::Settle(Outcome::NotSent(NotSentReason::Expired))
+    );
+    let (progress, _) = step(calling(0), told(timeout(), 1));
+    let (_, action) = step(expired(progress), Event::Turn(at(51)));
+    assert_eq!(
+        action,
+        Action::EnterDoubt {
+            reason: DoubtReason::Expired,
+            ask_at: at(51)
+        }
+    );
+}
+
+#[test]
+fn a_cancelled_job_is_not_sent_where_that_is_proven_and_else_in_doubt() {
+    let (_, action) = step(job(), Event::Cancelled(at(0)));
+    assert_eq!(
+        action,
+        Action::Settle(Outcome::NotSent(NotSentReason::Cancelled))
+    );
+    let (progress, action) = step(calling(0), Event::Cancelled(at(1)));
+    assert_eq!(action, Action::Keep);
+    let (_, action) = step(
+        progress.clone(),
+        told(Verdict::Accepted { http_status: 200 }, 2),
+    );
+    assert!(matches!(action, Action::Settle(Outcome::Succeeded(_))));
+    let (_, action) = step(progress, told(timeout(), 2));
+    assert_eq!(
+        action,
+        Action::EnterDoubt {
+            reason: DoubtReason::Cancelled,
+            ask_at: at(2)
+        }
+    );
+}
+
+#[test]
+fn other_bytes_are_never_resent() {
+    let record = Record {
+        attempts: 1,
+        spent: 0,
+        refusal: None,
+        person_needed: false,
+        same_bytes: false,
+        closing: None,
+        reason: DoubtReason::Interrupted,
+    };
+    let (progress, _) = step(job(), Event::Recovered { record, at: at(0) });
+    let (progress, _) = step(progress, absent(300));
+    let (_, action) = step(progress, absent(370));
+    assert!(matches!(action, Action::CallPerson { .. }), "{action:?}");
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let moment = (0_u64..2_000_000).prop_map(at);
+    let verdict = prop_oneof![
+        Just(Verdict::Accepted { http_status: 200 }),
+        Just(refused()),
+        Just(timeout()),
+        Just(Verdict::Unclear(Unclarity::new(UnclearCause::Conflict))),
+        Just(Verdict::Deferred(Deferral::NoConnection)),
+    ];
+    let finding = prop_oneof![
+        Just(Finding::Found { operation_id: None }),
+        Just(Finding::FoundMore {
+            operation_id: None,
+            times: 2
+        }),
+        Just(Finding::OtherContent),
+        Just(Finding::Absent),
+        Just(Finding::Ambiguous),
+        Just(Finding::Unreadable),
+    ];
+    prop_oneof![
+        moment.clone().prop_map(Event::Turn),
+        moment.clone().prop_map(Event::Overdue),
+        moment.clone().prop_map(Event::IntentDurable),
+        moment.clone().prop_map(Event::Cancelled),
+        (verdict, moment.clone(), any::<bool>()).prop_map(|(verdict, at, bank_answers)| {
+            Event::Told {
+                verdict,
+                at,
+                bank_answers,
+            }
+        }),
+        (finding, any::<bool>(), moment).prop_map(|(finding, control, at)| Event::Asked {
+            finding,
+            control,
+            began: at,
+            ended: at
+        }),
+    ]
+}
+
+proptest! {
+    /// The function is total, settled jobs take no step, and money is never called unmoved while
+    /// an unclear attempt stands, whatever the order of events.
+    #[test]
+    fn no_order_of_events_breaks_the_rules(events in prop::collection::vec(any_event(), 0..60)) {
+        let mut progress = job();
+        let mut absences = 0;
+        for event in events {
+            let was_unclear = progress.may_have_been_executed();
+            let is_absence = matches!(
+                event,
+                Event::Asked { finding: Finding::Absent, control: true, .. }
+            );
+            let Ok((next, action)) = advance(&RULES, progress.clone(), event.clone()) else {
+                continue;
+            };
+            prop_assert!(!matches!(progress.stage(), Stage::Settled(_)), "a settled job moved");
+            absences += u32::from(is_absence);
+            if let Action::Settle(outcome @ (Outcome::Rejected(_) | Outcome::NotSent(_))) = &action {
+                prop_assert!(
+                    !was_unclear || (is_absence && absences >= 2),
+                    "{outcome:?} after an unclear attempt by {event:?}"
+                );
+            }
+            if action == Action::Call && was_unclear {
+                prop_assert!(matches!(event, Event::Turn(_)));
+            }
+            progress = next;
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Floor 2: the job's way.
+pub mod ports;

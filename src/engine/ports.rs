@@ -1,0 +1,396 @@
+//! The engine's doors: bank, ledger, source, sink and clock, each as a promise.
+//!
+//! *What it promises.* Each trait says what is true once a call returns. Every implementation of
+//! the ledger passes one shared suite (`tests/it/contract.rs`).
+//!
+//! *What it refuses to know.* SQL, HTTP, AMQP and files.
+
+use async_trait::async_trait;
+
+use crate::domain::digest::Digest;
+use crate::domain::job::{CardId, EntityId, Job};
+use crate::domain::key::{EventId, Generation, IdempotencyKey};
+use crate::domain::listing::ListedOperation;
+use crate::domain::outcome::{DoubtReason, Status};
+use crate::domain::time::{Moment, Timestamp};
+use crate::domain::verdict::Verdict;
+
+// ---- the bank ---------------------------------------------------------------------------------
+
+/// The bank, as far as the engine needs it.
+#[async_trait]
+pub trait Bank: Send + Sync {
+    /// Calls the bank once to apply an operation to a card. Never retries. A broken wire is a
+    /// verdict too.
+    async fn apply(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict;
+
+    /// The whole list of a card's operations performed from `from` on, by the bank's clock: all
+    /// pages, with the same total before and after.
+    ///
+    /// # Errors
+    /// [`ListFault`] where the list could not be read whole; nothing may be concluded then.
+    async fn list(
+        &self,
+        card_id: &CardId,
+        from: Timestamp,
+    ) -> Result<Vec<ListedOperation>, ListFault>;
+
+    /// Reads something small for this card, to learn whether the bank answers, takes the
+    /// credential, and what time it has. That the card is unknown there is an answer too.
+    ///
+    /// # Errors
+    /// [`ListFault`] where the bank does not answer as itself.
+    async fn probe(&self, card_id: &CardId) -> Result<(), ListFault>;
+
+    /// The bank's time: its last `Date` plus monotonic time since; `None` before the first answer.
+    fn time(&self) -> Option<Timestamp>;
+}
+
+/// Why a read of the bank told us nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListFault {
+    /// No answer: DNS, connect, TLS, timeout, broken connection, 408 or 5xx.
+    #[error("the bank does not answer ({0})")]
+    Unreachable(String),
+    /// 401.
+    #[error("the bank refuses the credential (401)")]
+    CredentialRefused,
+    /// 403.
+    #[error("the bank says that this credential may not read this (403)")]
+    NotAuthorized,
+    /// 429.
+    #[error("the bank asks us to slow down (429)")]
+    RateLimited {
+        /// How long it asks us to wait.
+        retry_after: Option<std::time::Duration>,
+    },
+    /// An answer that is not the bank's.
+    #[error("what answers is not the bank ({0})")]
+    NotTheBank(String),
+    /// The list moved while it was read, again and again.
+    #[error("the list changed while it was read")]
+    Shifting,
+    /// More pages than a list may have.
+    #[error("the list is longer than {0} pages")]
+    TooLong(u64),
+}
+
+// ---- the ledger -------------------------------------------------------------------------------
+
+/// The durable record of jobs, attempts and outcomes.
+///
+/// A call that writes returns `Ok` only when what it wrote is durable. After any [`LedgerError`]
+/// this process must end: a failed commit may have been committed, and only a new start reads the
+/// truth.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// What the ledger knows of each of these ids (its current generation), in the same order.
+    async fn look(&self, entity_ids: Vec<EntityId>) -> Result<Vec<Sight>, LedgerError>;
+
+    /// Makes a job's intent durable, unless the ledger already has a row for it.
+    async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError>;
+
+    /// Makes a job's final outcome durable, with the attempts not yet on record. Final outcomes
+    /// are immutable: settling a settled job again changes nothing.
+    async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError>;
+
+    /// Makes it durable that a job is in doubt, with the attempts not yet on record. The interim
+    /// outcome is kept once per generation: that of the first time. Returns the one that is kept.
+    async fn doubt(
+        &self,
+        settlement: Settlement,
+        reason: DoubtReason,
+    ) -> Result<StoredOutcome, LedgerError>;
+
+    /// Records that a person must decide about a job in doubt.
+    async fn call_person(&self, job: JobRef) -> Result<(), LedgerError>;
+
+    /// Records one ask and what it found (append-only).
+    async fn note_ask(&self, job: JobRef, ask: AskNote) -> Result<(), LedgerError>;
+
+    /// Counts one panic of a job's task and returns how many there have been.
+    async fn note_panic(&self, entity_id: EntityId) -> Result<u32, LedgerError>;
+
+    /// Makes a fact about a message durable (`conflict`, `invalid`) and returns what is kept: the
+    /// first with this event id.
+    async fn note_fact(&self, fact: StoredOutcome) -> Result<StoredOutcome, LedgerError>;
+
+    /// Jobs with an intent and no final outcome, oldest first, at most `limit`, after this one.
+    async fn unsettled(
+        &self,
+        after: Option<JobRef>,
+        limit: usize,
+    ) -> Result<Vec<OpenJob>, LedgerError>;
+
+    /// Outcomes not yet marked as published, oldest first, at most `limit`. An interim outcome of
+    /// a job that has settled since is not among them.
+    async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError>;
+
+    /// Marks outcomes as published. May be lost in a crash; they are then published again.
+    async fn mark_published(
+        &self,
+        event_ids: Vec<EventId>,
+        at: Timestamp,
+    ) -> Result<(), LedgerError>;
+
+    /// The positive control on record, if any.
+    async fn control(&self) -> Result<Option<Control>, LedgerError>;
+
+    /// Records the positive control.
+    async fn note_control(&self, control: Control) -> Result<(), LedgerError>;
+}
+
+/// One generation of one job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JobRef {
+    /// The job.
+    pub entity_id: EntityId,
+    /// Which generation.
+    pub generation: Generation,
+}
+
+/// What the ledger knows of an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Nothing.
+    Unknown,
+    /// A job.
+    Known {
+        /// Its current generation.
+        generation: Generation,
+        /// What it says.
+        fingerprint: Digest,
+        /// Where it stands.
+        standing: Standing,
+    },
+}
+
+/// Where a known job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// An intent without a final outcome; the interim outcome, once it is on record.
+    InDoubt(Option<StoredOutcome>),
+    /// Over, with this outcome.
+    Finished(StoredOutcome),
+}
+
+/// A job that may be sent from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The job.
+    pub job: Job,
+    /// Which generation.
+    pub generation: Generation,
+    /// The key that goes to the bank.
+    pub key: IdempotencyKey,
+    /// SHA-256 of the body that goes to the bank.
+    pub body_sha256: Digest,
+    /// The line of its file, if any.
+    pub line: Option<u64>,
+    /// When its source offered it.
+    pub received_at: Timestamp,
+    /// Now.
+    pub at: Moment,
+}
+
+/// What came of [`Ledger::begin`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The intent is durable.
+    Yes,
+    /// The ledger already had a row for this id: this is what it knows. Nothing was written.
+    AlreadyThere(Sight),
+}
+
+/// An outcome of a job, with the attempts that led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which job. A job that has no intent (it expired before its first call, say) gets its row
+    /// here, from this intent.
+    pub intent: Intent,
+    /// Attempts not yet on record.
+    pub attempts: Vec<AttemptNote>,
+    /// The outcome to keep and publish.
+    pub outcome: StoredOutcome,
+}
+
+/// One attempt, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptNote {
+    /// From 1.
+    pub number: u32,
+    /// When the call began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// What it told us.
+    pub verdict: Verdict,
+    /// Whether it spent one of the job's attempts.
+    pub spent: bool,
+}
+
+/// One ask, for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskNote {
+    /// When the reading began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// A stable word: what it found.
+    pub finding: &'static str,
+    /// The fault, the operation id, or the number of rows read, in words for `explain`.
+    pub evidence: String,
+}
+
+/// An outcome as it is kept: the bytes to publish and what is needed to route them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOutcome {
+    /// Its identity.
+    pub event_id: EventId,
+    /// The job it is about; `None` where a message had no readable id.
+    pub entity_id: Option<EntityId>,
+    /// The generation it is about.
+    pub generation: Option<Generation>,
+    /// Its status.
+    pub status: Status,
+    /// The message, byte for byte.
+    pub body: Vec<u8>,
+    /// When it became true for us.
+    pub settled_at: Timestamp,
+    /// Whether it has been published before.
+    pub published: bool,
+}
+
+/// A job with an intent and no final outcome, as a start finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenJob {
+    /// The intent as it was recorded.
+    pub intent: Intent,
+    /// The attempts on record, in order.
+    pub attempts: Vec<AttemptNote>,
+    /// The interim outcome and why, once on record.
+    pub doubt: Option<(StoredOutcome, DoubtReason)>,
+    /// Whether a person must decide.
+    pub person_needed: bool,
+    /// How often its task panicked.
+    pub panics: u32,
+}
+
+/// The positive control: this bank's list has returned, byte for byte, an `entity_id` that this
+/// ledger got a 2xx for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// That job.
+    pub entity_id: EntityId,
+    /// When the list returned it.
+    pub seen_at: Timestamp,
+}
+
+/// The ledger cannot be used. This process must end (exit 8); the restart reads the truth.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger failed while {doing}")]
+pub struct LedgerError {
+    doing: &'static str,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl LedgerError {
+    /// A failure while doing this.
+    pub fn new(
+        doing: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            doing,
+            source: source.into(),
+        }
+    }
+}
+
+// ---- source and sink --------------------------------------------------------------------------
+
+/// Where jobs come from. Jobs of one card are offered in their order.
+#[async_trait]
+pub trait Source: Send {
+    /// The next deliveries, at least one and at most `max`; empty when there are no more.
+    ///
+    /// # Errors
+    /// [`SourceError`] where the source broke; what it offered is still its own.
+    async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, SourceError>;
+}
+
+/// A job as a source offers it.
+pub struct Delivery {
+    /// The job.
+    pub job: Job,
+    /// The line of its file, if any.
+    pub line: Option<u64>,
+    /// When it was offered.
+    pub received_at: Timestamp,
+    /// The source's right to exactly one answer.
+    pub receipt: Box<dyn Receipt>,
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery")
+            .field("job", &self.job)
+            .field("line", &self.line)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The source's right to exactly one answer.
+#[async_trait]
+pub trait Receipt: Send + Sync {
+    /// An outcome is durable and confirmed by the sink; the source may forget the delivery (I3).
+    async fn done(self: Box<Self>, outcome: &StoredOutcome);
+    /// Nothing was decided; the delivery is still the source's own.
+    async fn back(self: Box<Self>);
+}
+
+/// The source broke.
+#[derive(Debug, thiserror::Error)]
+#[error("the source failed while {doing}")]
+pub struct SourceError {
+    doing: &'static str,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl SourceError {
+    /// A failure while doing this.
+    pub fn new(
+        doing: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            doing,
+            source: source.into(),
+        }
+    }
+}
+
+/// Where outcomes go.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Publishes an outcome; `Ok` only once its reader has confirmed it.
+    ///
+    /// # Errors
+    /// [`SinkError`] where it is not confirmed; it will be published again.
+    async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError>;
+}
+
+/// The sink did not confirm.
+#[derive(Debug, thiserror::Error)]
+#[error("the outcome was not confirmed")]
+pub struct SinkError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+// ---- the clock --------------------------------------------------------------------------------
+
+/// Our wall clock. Monotonic time is tokio's, so that tests can pause it.
+pub trait Clock: Send + Sync {
+    /// Our wall clock now.
+    fn wall(&self) -> Timestamp;
+}

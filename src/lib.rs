@@ -1,0 +1,4 @@
+//! tanda
+pub mod domain;
+pub mod engine;
+pub mod wire;

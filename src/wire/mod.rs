@@ -1,0 +1,12 @@
+//! Floor 1: the shapes that strangers see, and the only serde for them.
+//!
+//! *What this is.* [`bank`]: requests, error envelopes and lists as the bank's page has them, read
+//! by the client and written by the simulator. [`outcome`]: the outcome message, `tanda.outcome.v1`.
+//!
+//! *What it promises.* Bytes are a pure function of values; field order is fixed. Amounts are JSON
+//! integers of minor units, both ways.
+//!
+//! *What it refuses to know.* Sockets, files, and what any of it means for a job.
+
+pub mod bank;
+pub mod outcome;
