@@ -1,2 +1,113 @@
-//! Floor 2: the job's way.
+//! Floor 2: the job's way, from a source to an outcome that is durable and published.
+//!
+//! ```text
+//! source ─► admission ─► lane (one a card) ─► flight: intent ─► call ─► verdict ─┐
+//!              │                                 ▲        the rules decide       │
+//!              │                                 └── wait, ask, call again ◄─────┤
+//!              └─ done before, conflict ─────────────► outcome ─► sink ─► receipt ◄
+//! ```
+//!
+//! *What it promises.* [`run`] is the whole river: open what the ledger left open, take deliveries
+//! while there is room, let each card's jobs fly one at a time, answer each receipt once, and close
+//! from the source downward. An [`EngineError`] means that this process must stop, and nothing else.
+//!
+//! *What it refuses to know.* SQL, HTTP, AMQP, files, and the rules of a job's way
+//! ([`progress`](crate::domain::progress)).
+
+mod admission;
+mod asking;
+mod clock;
+mod flight;
+mod lanes;
+mod pause;
 pub mod ports;
+mod publish;
+mod receipts;
+mod river;
+pub mod settings;
+mod shared;
+pub mod stop;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use self::ports::{Bank, Clock, Ledger, LedgerError, Sink, Source, SourceError};
+use self::river::River;
+use self::settings::Settings;
+use self::stop::Stop;
+use crate::domain::progress::IllegalStep;
+
+pub use self::clock::SystemClock;
+pub use self::pause::{Pause, PauseCause};
+
+/// The doors that a run of the engine uses, besides its source.
+#[derive(Clone)]
+pub struct Ports {
+    /// The bank.
+    pub bank: Arc<dyn Bank>,
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where outcomes go.
+    pub sink: Arc<dyn Sink>,
+    /// Our wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ports")
+    }
+}
+
+/// This process must stop; the next start reads the truth from the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The source broke.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A broken invariant of ours.
+    #[error("a fault of tanda: a job took a step that the rules do not have")]
+    Rules(#[from] IllegalStep),
+}
+
+/// How a run of the engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The source was dry and every job that could be answered was.
+    Dry,
+    /// It was stopped.
+    Stopped,
+}
+
+/// Runs jobs from a source until it is dry or the engine is stopped; tells what holds the flow to
+/// `pauses`.
+///
+/// # Errors
+/// [`EngineError`] where this process must stop.
+pub async fn run(
+    ports: Ports,
+    settings: Settings,
+    mut source: Box<dyn Source>,
+    stop: Stop,
+    pauses: &watch::Sender<Option<Pause>>,
+) -> Result<Ended, EngineError> {
+    let mut river = River::open(ports, settings, stop.clone()).await?;
+    let mut held = river.pauses();
+    while !river.is_over() {
+        let (room, takes_more) = (river.room(), river.takes_more());
+        tokio::select! {
+            biased;
+            () = stop.asked() => river.stop_intake().await,
+            changed = held.changed() => if changed.is_ok() {
+                pauses.send_replace(*held.borrow_and_update());
+            },
+            happening = river.next() => river.follow(happening).await?,
+            offered = source.next(room), if takes_more => river.admit(offered?).await?,
+        }
+    }
+    river.close().await
+}

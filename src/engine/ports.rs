@@ -313,7 +313,8 @@ impl LedgerError {
 /// Where jobs come from. Jobs of one card are offered in their order.
 #[async_trait]
 pub trait Source: Send {
-    /// The next deliveries, at least one and at most `max`; empty when there are no more.
+    /// The next deliveries, at least one and at most `max`; empty when there are no more. Safe to
+    /// drop while it waits: nothing is lost or reordered.
     ///
     /// # Errors
     /// [`SourceError`] where the source broke; what it offered is still its own.

@@ -1,0 +1,121 @@
+//! Asking: reading the bank's list to learn what became of a job, and proving that the list can be
+//! believed.
+//!
+//! *What it promises.* An ask never sends money. The positive control is kept from this ledger's
+//! own 2xx, and from nothing else.
+//!
+//! *What it refuses to know.* What follows from a finding: that is
+//! [`progress`](crate::domain::progress).
+
+use std::time::Duration;
+
+use super::ports::{AskNote, Control, JobRef, LedgerError};
+use super::settings::ASK_LOOKBACK;
+use super::shared::Shared;
+use crate::domain::job::Job;
+use crate::domain::listing::{self, Finding};
+use crate::domain::progress::Event;
+use crate::domain::time::{Moment, Timestamp};
+use crate::telemetry;
+
+/// First wait before the control is looked for again.
+const CONTROL_RETRY: Duration = Duration::from_secs(1);
+/// Longest wait before it is: a list that lags shows it within minutes.
+const CONTROL_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Asks the bank's list about a job, records the ask, and says what it found.
+pub(super) async fn ask(
+    shared: &Shared,
+    job: &Job,
+    job_ref: &JobRef,
+    intent_at: Moment,
+) -> Result<Event, LedgerError> {
+    let _permit = shared
+        .ask_permits
+        .acquire()
+        .await
+        .expect("the semaphore is never closed");
+    let began = shared.clocks.now();
+    let from = intent_at.bank.min(intent_at.wall).minus(ASK_LOOKBACK);
+    let (finding, evidence) = match shared.bank.list(&job.card_id, from).await {
+        Ok(operations) => {
+            let finding = listing::find(job, &operations);
+            let evidence = evidence_of(&finding, operations.len(), from);
+            (finding, evidence)
+        }
+        Err(fault) => (Finding::Unreadable, fault.to_string()),
+    };
+    let ended = shared.clocks.now();
+    raise_alarm(job, &finding);
+    let note = AskNote {
+        began: began.wall,
+        ended: ended.wall,
+        finding: finding.as_str(),
+        evidence,
+    };
+    shared.ledger.note_ask(job_ref.clone(), note).await?;
+    Ok(Event::Asked {
+        finding,
+        control: shared.control.is_on_record(),
+        began,
+        ended,
+    })
+}
+
+fn evidence_of(finding: &Finding, rows: usize, from: Timestamp) -> String {
+    let listed = match finding {
+        Finding::Found { operation_id } | Finding::FoundMore { operation_id, .. } => {
+            operation_id.as_deref().unwrap_or("an operation without id")
+        }
+        Finding::OtherContent => "this entity_id with other content",
+        Finding::Absent => "not there",
+        Finding::Ambiguous => "an equal operation without entity_id",
+        Finding::Unreadable => "nothing",
+    };
+    format!("{listed}; {rows} operations listed since {from}")
+}
+
+fn raise_alarm(job: &Job, finding: &Finding) {
+    let (entity_id, card_id) = (&job.entity_id, &job.card_id);
+    match finding {
+        Finding::FoundMore { times, .. } => {
+            telemetry::PaidMoreThanOnce {
+                entity_id,
+                card_id,
+                times: *times,
+            }
+            .emit();
+        }
+        Finding::OtherContent => telemetry::OtherContentListed { entity_id, card_id }.emit(),
+        Finding::Found { .. } | Finding::Absent | Finding::Ambiguous | Finding::Unreadable => {}
+    }
+}
+
+/// Waits for the first 2xx of this process and reads the list until it shows that job.
+pub(super) async fn keep_control(shared: &Shared) -> Result<(), LedgerError> {
+    let (job, accepted_at) = shared.control.first_accepted().await;
+    let from = accepted_at.bank.min(accepted_at.wall).minus(ASK_LOOKBACK);
+    let mut wait = CONTROL_RETRY;
+    loop {
+        let listed = {
+            let _permit = shared
+                .ask_permits
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
+            shared.bank.list(&job.card_id, from).await
+        };
+        if listed.is_ok_and(|operations| listing::returns_entity_id(&job, &operations)) {
+            let seen_at = shared.clocks.now().wall;
+            let control = Control {
+                entity_id: job.entity_id.clone(),
+                seen_at,
+            };
+            shared.ledger.note_control(control).await?;
+            shared.control.set_on_record();
+            return Ok(());
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(CONTROL_RETRY_MAX);
+    }
+}

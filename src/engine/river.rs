@@ -1,0 +1,648 @@
+//! The river's state: which jobs are where. One owner, no locks.
+//!
+//! *What it promises.* At most `in_flight` receipts are open at once (I11), a card's jobs fly one at
+//! a time in their order (I7), a job that panics goes on from the ledger, and closing gives back
+//! every receipt that was not answered.
+//!
+//! *What it refuses to know.* What a flight does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::admission::{Decision, decide};
+use super::flight::{Flight, Landing, Start, fly};
+use super::lanes::{Lanes, Place};
+use super::pause::Pause;
+use super::ports::{
+    Delivery, JobRef, LedgerError, OpenJob, Receipt, Sight, Standing, StoredOutcome,
+};
+use super::publish::{Published, keep_marking, publish, publish_leftovers};
+use super::receipts::{OpenReceipts, Receipts};
+use super::settings::{
+    Ending, Fence, MARKS_WAITING, MAX_IN_DOUBT, POISON_PANICS, RECOVERY_PAGE, Settings,
+};
+use super::shared::{Shared, Signal};
+use super::stop::Stop;
+use super::{Ended, EngineError, Ports, asking};
+use crate::domain::digest::Digest;
+use crate::domain::job::{CardId, EntityId, Job};
+use crate::domain::key::{EventId, Generation, IdempotencyKey};
+use crate::domain::outcome::Status;
+use crate::domain::time::Timestamp;
+use crate::telemetry;
+use crate::wire;
+
+/// The source is asked again when an eighth of the room is free, so that admission reads the ledger
+/// for many jobs at once.
+const REFILL_PARTS: usize = 8;
+
+pub(super) struct River {
+    shared: Arc<Shared>,
+    lanes: Lanes,
+    /// Every job that was taken and has not landed.
+    jobs: HashMap<EntityId, Taken>,
+    flying: JoinSet<Result<Landing, EngineError>>,
+    by_task: HashMap<Id, EntityId>,
+    /// Answers from the ledger on their way to the sink.
+    replies: JoinSet<()>,
+    chores: JoinSet<Result<(), EngineError>>,
+    marking: JoinSet<Result<(), LedgerError>>,
+    signals: mpsc::Receiver<Signal>,
+    open_receipts: OpenReceipts,
+    in_doubt: usize,
+    dry: bool,
+    stopping: bool,
+}
+
+/// A job that was taken.
+struct Taken {
+    job: Job,
+    line: Option<u64>,
+    received_at: Timestamp,
+    fingerprint: Digest,
+    receipts: Arc<Receipts>,
+    panics: u32,
+    stand: Stand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    Queued,
+    Flying,
+    InDoubt { longer: bool },
+}
+
+/// Something that happened by itself.
+pub(super) enum Happening {
+    Signal(Signal),
+    Landed(Landed),
+    ChoreEnded(Result<Result<(), EngineError>, JoinError>),
+    MarkingEnded(Result<Result<(), LedgerError>, JoinError>),
+    Replied(Result<(), JoinError>),
+}
+
+type Landed = Result<(Id, Result<Landing, EngineError>), JoinError>;
+
+impl River {
+    /// Opens from the sink upward: what was left unpublished is published, what was left open is
+    /// taken up again, and only then may anything new come in.
+    pub(super) async fn open(
+        ports: Ports,
+        settings: Settings,
+        stop: Stop,
+    ) -> Result<Self, EngineError> {
+        let (marks, marks_waiting) = mpsc::channel(MARKS_WAITING);
+        let (signal_sender, signals) = mpsc::channel(settings.in_flight);
+        let shared = Shared::new(ports, settings, stop, marks, signal_sender);
+        let mut marking = JoinSet::new();
+        marking.spawn(keep_marking(
+            Arc::clone(&shared.ledger),
+            Arc::clone(&shared.clocks),
+            marks_waiting,
+        ));
+        let mut river = Self {
+            lanes: Lanes::default(),
+            jobs: HashMap::new(),
+            flying: JoinSet::new(),
+            by_task: HashMap::new(),
+            replies: JoinSet::new(),
+            chores: JoinSet::new(),
+            marking,
+            signals,
+            open_receipts: OpenReceipts::default(),
+            in_doubt: 0,
+            dry: false,
+            stopping: false,
+            shared,
+        };
+        if river.shared.ledger.control().await?.is_some() {
+            river.shared.control.set_on_record();
+        }
+        publish_leftovers(&river.shared).await?;
+        river.start_chores();
+        river.recover().await?;
+        Ok(river)
+    }
+
+    fn start_chores(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.chores.spawn(async move {
+            shared.gate.keep_probing(&*shared.bank).await;
+            Ok(())
+        });
+        let shared = Arc::clone(&self.shared);
+        self.chores.spawn(async move {
+            asking::keep_control(&shared).await?;
+            Ok(())
+        });
+    }
+
+    /// Takes up every job whose intent has no outcome: it holds its lane until it is settled.
+    async fn recover(&mut self) -> Result<(), EngineError> {
+        let mut after: Option<JobRef> = None;
+        loop {
+            let page = self
+                .shared
+                .ledger
+                .unsettled(after.take(), RECOVERY_PAGE)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(JobRef {
+                entity_id: last.intent.job.entity_id.clone(),
+                generation: last.intent.generation,
+            });
+            for open in page {
+                self.take_up(open);
+            }
+        }
+    }
+
+    fn take_up(&mut self, open: OpenJob) {
+        let job = open.intent.job.clone();
+        let opens = open.person_needed && self.shared.settings.fence == Fence::UntilPersonNeeded;
+        if !opens {
+            self.lanes.hold(&job.card_id, &job.entity_id);
+        }
+        self.in_doubt += 1;
+        let taken = Taken {
+            line: open.intent.line,
+            received_at: open.intent.received_at,
+            fingerprint: job.fingerprint(),
+            receipts: Receipts::new(self.open_receipts.clone()),
+            panics: open.panics,
+            stand: Stand::InDoubt {
+                longer: open.person_needed,
+            },
+            job,
+        };
+        let entity_id = taken.job.entity_id.clone();
+        self.jobs.insert(entity_id.clone(), taken);
+        self.start(&entity_id, Start::Recovered(Box::new(open)));
+    }
+
+    // ---- intake -------------------------------------------------------------------------------
+
+    /// How many deliveries there is room for.
+    pub(super) fn room(&self) -> usize {
+        self.shared
+            .settings
+            .in_flight
+            .saturating_sub(self.open_receipts.count())
+    }
+
+    /// Whether the source may be asked for more.
+    pub(super) fn takes_more(&self) -> bool {
+        let enough = (self.shared.settings.in_flight / REFILL_PARTS).max(1);
+        !self.dry && !self.stopping && self.in_doubt < MAX_IN_DOUBT && self.room() >= enough
+    }
+
+    /// Takes deliveries in: decides about each from what the ledger knows. None means that the
+    /// source is dry.
+    pub(super) async fn admit(&mut self, offered: Vec<Delivery>) -> Result<(), EngineError> {
+        self.dry = offered.is_empty();
+        let entity_ids = offered
+            .iter()
+            .map(|delivery| delivery.job.entity_id.clone())
+            .collect();
+        let sights = self.shared.ledger.look(entity_ids).await?;
+        for (delivery, sight) in offered.into_iter().zip(sights) {
+            self.admit_one(delivery, &sight).await?;
+        }
+        Ok(())
+    }
+
+    async fn admit_one(&mut self, delivery: Delivery, sight: &Sight) -> Result<(), EngineError> {
+        let fingerprint = delivery.job.fingerprint();
+        if let Some(taken) = self.jobs.get(&delivery.job.entity_id) {
+            if taken.fingerprint == fingerprint {
+                taken.receipts.add(delivery.receipt).await;
+                return Ok(());
+            }
+            return self
+                .refuse_copy(delivery, Generation::FIRST, fingerprint)
+                .await;
+        }
+        match decide(sight, fingerprint) {
+            Decision::Run => {
+                self.take(delivery, fingerprint, 0).await;
+                Ok(())
+            }
+            Decision::Replay(outcome) => {
+                self.reply(outcome, delivery.receipt).await;
+                Ok(())
+            }
+            Decision::Conflict(generation) => {
+                self.refuse_copy(delivery, generation, fingerprint).await
+            }
+            Decision::Join => self.join_from_ledger(delivery).await,
+        }
+    }
+
+    async fn take(&mut self, delivery: Delivery, fingerprint: Digest, panics: u32) {
+        let Delivery {
+            job,
+            line,
+            received_at,
+            receipt,
+        } = delivery;
+        let (card_id, entity_id) = (job.card_id.clone(), job.entity_id.clone());
+        let place = self.lanes.join(&card_id, &entity_id);
+        if place == Place::Shut {
+            receipt.back().await;
+            return;
+        }
+        let receipts = Receipts::new(self.open_receipts.clone());
+        receipts.add(receipt).await;
+        let stand = Stand::Queued;
+        let taken = Taken {
+            job,
+            line,
+            received_at,
+            fingerprint,
+            receipts,
+            panics,
+            stand,
+        };
+        self.jobs.insert(entity_id.clone(), taken);
+        if place == Place::First {
+            self.start(&entity_id, Start::Fresh { panics });
+        }
+    }
+
+    /// The ledger has an open row that this process has not taken up, which only happens where a
+    /// flight ended between the look and now.
+    async fn join_from_ledger(&mut self, delivery: Delivery) -> Result<(), EngineError> {
+        let entity_id = delivery.job.entity_id.clone();
+        match self.find_open(&entity_id).await? {
+            Some(open) => {
+                self.take_up(open);
+                if let Some(taken) = self.jobs.get(&entity_id) {
+                    taken.receipts.add(delivery.receipt).await;
+                }
+                Ok(())
+            }
+            None => Box::pin(self.admit_again(delivery)).await,
+        }
+    }
+
+    async fn admit_again(&mut self, delivery: Delivery) -> Result<(), EngineError> {
+        let sights = self
+            .shared
+            .ledger
+            .look(vec![delivery.job.entity_id.clone()])
+            .await?;
+        if let Some(sight) = sights.into_iter().next() {
+            return self.admit_one(delivery, &sight).await;
+        }
+        delivery.receipt.back().await;
+        Ok(())
+    }
+
+    async fn find_open(&self, entity_id: &EntityId) -> Result<Option<OpenJob>, LedgerError> {
+        let mut after = None;
+        loop {
+            let page = self
+                .shared
+                .ledger
+                .unsettled(after.take(), RECOVERY_PAGE)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(None);
+            };
+            after = Some(JobRef {
+                entity_id: last.intent.job.entity_id.clone(),
+                generation: last.intent.generation,
+            });
+            let found = page
+                .into_iter()
+                .find(|open| open.intent.job.entity_id == *entity_id);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// A copy of a job that says something else: recorded and published as a fact about the copy.
+    async fn refuse_copy(
+        &mut self,
+        delivery: Delivery,
+        generation: Generation,
+        fingerprint: Digest,
+    ) -> Result<(), EngineError> {
+        let Delivery {
+            job,
+            line,
+            received_at,
+            receipt,
+        } = delivery;
+        let namespace = &self.shared.settings.namespace;
+        let event_id = EventId::of_conflict(namespace, &job.entity_id, generation, fingerprint);
+        let settled_at = self.shared.clocks.now().wall;
+        let about = wire::outcome::Circumstances {
+            event_id,
+            seq: 1,
+            generation,
+            key: IdempotencyKey::derive(namespace, &job.entity_id, generation),
+            attempts: 0,
+            line,
+            batch_id: None,
+            received_at,
+            settled_at,
+        };
+        let fact = StoredOutcome {
+            event_id,
+            entity_id: Some(job.entity_id.clone()),
+            generation: Some(generation),
+            status: Status::Conflict,
+            body: wire::outcome::of_conflict(&job, about).encode(),
+            settled_at,
+            published: false,
+        };
+        let kept = self.shared.ledger.note_fact(fact).await?;
+        self.reply(kept, receipt).await;
+        Ok(())
+    }
+
+    /// Publishes what the ledger has and answers the receipt, beside the flow.
+    async fn reply(&mut self, outcome: StoredOutcome, receipt: Box<dyn Receipt>) {
+        let receipts = Receipts::new(self.open_receipts.clone());
+        receipts.add(receipt).await;
+        let shared = Arc::clone(&self.shared);
+        self.replies.spawn(async move {
+            match publish(&shared, &outcome).await {
+                Published::Yes => receipts.done(&outcome).await,
+                Published::Stopped => receipts.back().await,
+            }
+        });
+    }
+
+    // ---- flights ------------------------------------------------------------------------------
+
+    fn start(&mut self, entity_id: &EntityId, start: Start) {
+        let Some(taken) = self.jobs.get_mut(entity_id) else {
+            return;
+        };
+        if taken.stand == Stand::Queued {
+            taken.stand = Stand::Flying;
+        }
+        let flight = Flight {
+            job: taken.job.clone(),
+            line: taken.line,
+            received_at: taken.received_at,
+            start,
+            receipts: Arc::clone(&taken.receipts),
+        };
+        let task = self.flying.spawn(fly(Arc::clone(&self.shared), flight));
+        self.by_task.insert(task.id(), entity_id.clone());
+    }
+
+    /// The next thing that happens by itself; never ends where nothing can.
+    pub(super) async fn next(&mut self) -> Happening {
+        tokio::select! {
+            biased;
+            Some(signal) = self.signals.recv() => Happening::Signal(signal),
+            Some(landed) = self.flying.join_next_with_id() => Happening::Landed(landed),
+            Some(ended) = self.chores.join_next() => Happening::ChoreEnded(ended),
+            Some(ended) = self.marking.join_next() => Happening::MarkingEnded(ended),
+            Some(ended) = self.replies.join_next() => Happening::Replied(ended),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// What follows from what happened. A chore that fails ends the process.
+    pub(super) async fn follow(&mut self, happening: Happening) -> Result<(), EngineError> {
+        match happening {
+            Happening::Signal(signal) => self.heed(signal).await,
+            Happening::Landed(landed) => self.land(landed).await?,
+            Happening::ChoreEnded(ended) => or_panic(ended)?,
+            Happening::MarkingEnded(ended) => or_panic(ended)?,
+            Happening::Replied(ended) => or_panic(ended),
+        }
+        Ok(())
+    }
+
+    /// A flight tells how its job stands.
+    async fn heed(&mut self, signal: Signal) {
+        let (entity_id, stand) = match &signal {
+            Signal::InDoubt(entity_id) => (entity_id, Stand::InDoubt { longer: false }),
+            Signal::NeedsLonger(entity_id) | Signal::PersonNeeded(entity_id) => {
+                (entity_id, Stand::InDoubt { longer: true })
+            }
+        };
+        let Some(taken) = self.jobs.get_mut(entity_id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut taken.stand, stand);
+        self.in_doubt += usize::from(!matches!(before, Stand::InDoubt { .. }));
+        let card_id = taken.job.card_id.clone();
+        let opens = matches!(signal, Signal::PersonNeeded(_))
+            && self.shared.settings.fence == Fence::UntilPersonNeeded;
+        let shuts = stand == (Stand::InDoubt { longer: true })
+            && self.shared.settings.ending == Ending::WhenDry;
+        if opens {
+            self.let_next_start(&card_id, entity_id);
+        } else if shuts {
+            self.give_back_behind(&card_id).await;
+        }
+    }
+
+    /// What waits behind a job that needs longer than this run lasts stays with its source.
+    async fn give_back_behind(&mut self, card_id: &CardId) {
+        for entity_id in self.lanes.shut(card_id) {
+            if let Some(taken) = self.jobs.remove(&entity_id) {
+                taken.receipts.back().await;
+            }
+        }
+    }
+
+    /// A flight ended.
+    async fn land(&mut self, landed: Landed) -> Result<(), EngineError> {
+        match landed {
+            Ok((task, result)) => {
+                let Some(entity_id) = self.by_task.remove(&task) else {
+                    return Ok(());
+                };
+                match result? {
+                    Landing::Settled => self.lands_settled(&entity_id),
+                    Landing::Stopped => self.lands_stopped(&entity_id).await,
+                    Landing::Elsewhere => self.lands_elsewhere(&entity_id).await?,
+                }
+                Ok(())
+            }
+            Err(error) if error.is_panic() => match self.by_task.remove(&error.id()) {
+                Some(entity_id) => self.lands_panicked(&entity_id).await,
+                None => Ok(()),
+            },
+            Err(_cancelled) => Ok(()),
+        }
+    }
+
+    fn lands_settled(&mut self, entity_id: &EntityId) {
+        if let Some(taken) = self.jobs.remove(entity_id) {
+            self.in_doubt -= usize::from(matches!(taken.stand, Stand::InDoubt { .. }));
+            self.let_next_start(&taken.job.card_id, entity_id);
+        }
+    }
+
+    async fn lands_stopped(&mut self, entity_id: &EntityId) {
+        if let Some(taken) = self.jobs.remove(entity_id) {
+            taken.receipts.back().await;
+        }
+    }
+
+    /// The ledger had a row for it after all.
+    async fn lands_elsewhere(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        let Some(taken) = self.jobs.remove(entity_id) else {
+            return Ok(());
+        };
+        self.let_next_start(&taken.job.card_id, entity_id);
+        let sights = self.shared.ledger.look(vec![entity_id.clone()]).await?;
+        match sights.into_iter().next() {
+            Some(Sight::Known {
+                standing: Standing::Finished(outcome),
+                fingerprint,
+                ..
+            }) if fingerprint == taken.fingerprint => {
+                let shared = Arc::clone(&self.shared);
+                self.replies.spawn(async move {
+                    match publish(&shared, &outcome).await {
+                        Published::Yes => taken.receipts.done(&outcome).await,
+                        Published::Stopped => taken.receipts.back().await,
+                    }
+                });
+            }
+            Some(_) | None => taken.receipts.back().await,
+        }
+        Ok(())
+    }
+
+    /// A fault of ours: the job goes on from the ledger, never from memory.
+    async fn lands_panicked(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        let panics = self.shared.ledger.note_panic(entity_id.clone()).await?;
+        telemetry::JobPanicked { entity_id, panics }.emit();
+        let sights = self.shared.ledger.look(vec![entity_id.clone()]).await?;
+        match sights.into_iter().next() {
+            Some(Sight::Known {
+                standing: Standing::Finished(_),
+                ..
+            }) => self.lands_elsewhere(entity_id).await,
+            Some(Sight::Known {
+                standing: Standing::InDoubt(_),
+                ..
+            }) => {
+                let open = self.find_open(entity_id).await?;
+                if let (Some(open), Some(taken)) = (open, self.jobs.get_mut(entity_id)) {
+                    let was = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: false });
+                    self.in_doubt += usize::from(!matches!(was, Stand::InDoubt { .. }));
+                    self.start(entity_id, Start::Recovered(Box::new(open)));
+                }
+                Ok(())
+            }
+            Some(Sight::Unknown) | None => {
+                let panics = panics.min(POISON_PANICS);
+                if let Some(taken) = self.jobs.get_mut(entity_id) {
+                    taken.panics = panics;
+                }
+                self.start(entity_id, Start::Fresh { panics });
+                Ok(())
+            }
+        }
+    }
+
+    fn let_next_start(&mut self, card_id: &CardId, entity_id: &EntityId) {
+        if let Some(next) = self.lanes.leave(card_id, entity_id) {
+            let panics = self.jobs.get(&next).map_or(0, |taken| taken.panics);
+            self.start(&next, Start::Fresh { panics });
+        }
+    }
+
+    // ---- the end ------------------------------------------------------------------------------
+
+    /// What holds the flow.
+    pub(super) fn pauses(&self) -> watch::Receiver<Option<Pause>> {
+        let mut pauses = self.shared.gate.watch();
+        pauses.mark_changed();
+        pauses
+    }
+
+    /// Takes nothing new, and gives back what has not started.
+    pub(super) async fn stop_intake(&mut self) {
+        self.stopping = true;
+        for entity_id in self.lanes.empty_queues() {
+            if let Some(taken) = self.jobs.remove(&entity_id) {
+                taken.receipts.back().await;
+            }
+        }
+    }
+
+    /// Whether nothing more will happen in this run.
+    pub(super) fn is_over(&self) -> bool {
+        if self.stopping {
+            return true;
+        }
+        let ends = self.shared.settings.ending == Ending::WhenDry;
+        let all_late = || {
+            self.jobs
+                .values()
+                .all(|taken| taken.stand == (Stand::InDoubt { longer: true }))
+        };
+        ends && self.dry && self.replies.is_empty() && all_late()
+    }
+
+    /// Closes from the source downward: flights under way end within the drain deadline, receipts
+    /// that are not answered are given back, marks are written.
+    pub(super) async fn close(mut self) -> Result<Ended, EngineError> {
+        let ended = if self.stopping {
+            Ended::Stopped
+        } else {
+            Ended::Dry
+        };
+        if self.stopping {
+            self.drain().await?;
+        }
+        self.flying.shutdown().await;
+        self.replies.shutdown().await;
+        self.chores.shutdown().await;
+        for taken in std::mem::take(&mut self.jobs).into_values() {
+            taken.receipts.back().await;
+        }
+        let Self {
+            shared,
+            mut marking,
+            ..
+        } = self;
+        drop(shared);
+        while let Some(ended) = marking.join_next().await {
+            or_panic(ended)?;
+        }
+        Ok(ended)
+    }
+
+    async fn drain(&mut self) -> Result<(), EngineError> {
+        let deadline = tokio::time::sleep(self.shared.settings.drain);
+        tokio::pin!(deadline);
+        let stop = self.shared.stop.clone();
+        while !self.flying.is_empty() {
+            tokio::select! {
+                biased;
+                () = stop.abandoned() => return Ok(()),
+                () = &mut deadline => return Ok(()),
+                happening = self.next() => self.follow(happening).await?,
+            }
+        }
+        while let Some(ended) = self.replies.join_next().await {
+            or_panic(ended);
+        }
+        Ok(())
+    }
+}
+
+/// What a task of ours gave; its panic is ours too. It is cancelled only by whoever no longer asks.
+fn or_panic<T>(ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}

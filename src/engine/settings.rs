@@ -1,0 +1,111 @@
+//! The engine's bounds: every queue, wait and number of things at once, with its reason.
+//!
+//! *What it promises.* A [`Settings`] that [`Settings::check`] accepts keeps the relations between
+//! bounds that the rules rely on.
+//!
+//! *What it refuses to know.* Where a value came from.
+
+use std::time::Duration;
+
+use crate::domain::key::Namespace;
+use crate::domain::progress::Rules;
+
+/// Calls of the bank at once, unless set: enough to hide 20 ms of latency at some hundred jobs a
+/// second, few enough that the last crash leaves few jobs in doubt.
+pub const CONCURRENCY: usize = 16;
+/// Jobs taken from the source and not yet answered, for each call at once: jobs between two
+/// attempts hold no call, and a seventh of all calls being unclear must not stall the rest.
+pub const IN_FLIGHT_PER_CALL: usize = 64;
+/// Jobs in doubt at once; beyond it nothing new is begun, because a bank that leaves this many
+/// open must be looked at, and each is held in memory (I11).
+pub const MAX_IN_DOUBT: usize = 10_000;
+/// Reads of the bank's list at once: asks go on beside calls and must not crowd them out.
+pub const ASKS_AT_ONCE: usize = 4;
+/// How long before the intent an ask looks back, for clocks that differ.
+pub const ASK_LOOKBACK: Duration = Duration::from_secs(600);
+/// Between two probes of a bank that the flow waits for.
+pub const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// How long a shutdown waits for calls under way; longer than the longest call.
+pub const DRAIN: Duration = Duration::from_secs(45);
+/// Event ids waiting to be marked as published: a few commits' worth.
+pub const MARKS_WAITING: usize = 4_096;
+/// Marks taken into one commit.
+pub const MARKS_PER_COMMIT: usize = 1_024;
+/// Jobs read from the ledger at once when a start recovers.
+pub const RECOVERY_PAGE: usize = 512;
+/// Panics after which a job is poison.
+pub const POISON_PANICS: u32 = 3;
+/// First wait before an outcome that was not confirmed is published again.
+pub const PUBLISH_RETRY: Duration = Duration::from_secs(1);
+/// Longest wait before it is.
+pub const PUBLISH_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// What holds a card shut behind a job in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// The card opens, loudly, when only a person can decide about the job in doubt.
+    UntilPersonNeeded,
+    /// The card stays shut until the job in doubt is settled.
+    UntilSettled,
+}
+
+/// When a run of the engine ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// When the source is dry and every job is answered, except those in doubt that need longer
+    /// than the first four asks: what waits behind these is given back.
+    WhenDry,
+    /// Only when it is stopped.
+    WhenStopped,
+}
+
+/// The engine's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whose keys these are.
+    pub namespace: Namespace,
+    /// The rules of a job's way.
+    pub rules: Rules,
+    /// Calls of the bank at once.
+    pub concurrency: usize,
+    /// Jobs taken from the source and not yet answered.
+    pub in_flight: usize,
+    /// See [`Fence`].
+    pub fence: Fence,
+    /// See [`Ending`].
+    pub ending: Ending,
+    /// Between two probes of a bank that the flow waits for.
+    pub probe_every: Duration,
+    /// How long a shutdown waits for calls under way.
+    pub drain: Duration,
+}
+
+impl Settings {
+    /// Every relation between bounds that does not hold, in words.
+    #[must_use]
+    pub fn check(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut require = |holds: bool, fault: &str| {
+            if !holds {
+                faults.push(fault.to_owned());
+            }
+        };
+        require(
+            self.concurrency >= 1,
+            "engine.concurrency must be at least 1",
+        );
+        require(
+            self.in_flight >= self.concurrency.saturating_mul(4),
+            "engine.in_flight must be at least 4 times engine.concurrency",
+        );
+        require(
+            self.rules.max_attempts >= 1,
+            "engine.max_attempts must be at least 1",
+        );
+        require(
+            self.rules.asks.settle_delay() >= Duration::from_secs(1),
+            "engine.settle_delay_s must be at least 1",
+        );
+        faults
+    }
+}

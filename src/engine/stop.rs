@@ -1,0 +1,69 @@
+//! The signal to stop: passed to whoever must heed it, never global.
+//!
+//! *What it promises.* It only rises: run, drain (finish what is under way, take nothing new),
+//! abandon (leave at once, which is safe because every intent is already durable).
+//!
+//! *What it refuses to know.* Why we stop.
+
+use tokio::sync::watch;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Run,
+    Drain,
+    Abandon,
+}
+
+/// The end that asks.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<Level>);
+
+/// The end that heeds.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Receiver<Level>);
+
+/// A fresh signal.
+#[must_use]
+pub fn signal() -> (Stopper, Stop) {
+    let (sender, receiver) = watch::channel(Level::Run);
+    (Stopper(sender), Stop(receiver))
+}
+
+impl Stopper {
+    /// Asks to drain; asked again, to abandon.
+    pub fn ask(&self) {
+        self.0.send_modify(|level| {
+            *level = if *level == Level::Run {
+                Level::Drain
+            } else {
+                Level::Abandon
+            };
+        });
+    }
+}
+
+impl Stop {
+    /// Whether it was asked to stop.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        *self.0.borrow() >= Level::Drain
+    }
+
+    /// Ends when asked to stop.
+    pub async fn asked(&self) {
+        self.reached(Level::Drain).await;
+    }
+
+    /// Ends when asked to leave at once.
+    pub async fn abandoned(&self) {
+        self.reached(Level::Abandon).await;
+    }
+
+    async fn reached(&self, wanted: Level) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|level| *level >= wanted).await.is_err() {
+            // The asking end is gone: nobody can ask any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Floor 1: what happened, told once: one struct for each thing that happens.
+//!
+//! *What this is.* Events with an `emit` that logs them; `message` can be read alone, the fields
+//! are for queries.
+//!
+//! *What it promises.* A card appears shortened, a token and a bank's body never (I12).
+//!
+//! *What it refuses to know.* Where logs go, and what anybody does about an event.
+
+use tracing::{error, info, warn};
+
+use crate::domain::job::{CardId, EntityId};
+
+/// The flow is held.
+#[derive(Debug)]
+pub struct FlowPaused {
+    /// Why.
+    pub cause: &'static str,
+}
+
+impl FlowPaused {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            cause = self.cause,
+            "the flow is paused; no job is lost and no attempt is spent"
+        );
+    }
+}
+
+/// The flow is open again.
+#[derive(Debug)]
+pub struct FlowResumed {
+    /// Why it had been held.
+    pub cause: &'static str,
+}
+
+impl FlowResumed {
+    /// Logs it.
+    pub fn emit(&self) {
+        info!(cause = self.cause, "the flow is open again");
+    }
+}
+
+/// The bank's list has one `entity_id` more than once: an alarm.
+#[derive(Debug)]
+pub struct PaidMoreThanOnce<'a> {
+    /// The job.
+    pub entity_id: &'a EntityId,
+    /// The card.
+    pub card_id: &'a CardId,
+    /// How often it is listed.
+    pub times: usize,
+}
+
+impl PaidMoreThanOnce<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        error!(
+            alarm = "paid_more_than_once",
+            entity_id = self.entity_id.as_str(),
+            card_id = %self.card_id,
+            times = self.times,
+            "the bank lists this job more than once; call the bank"
+        );
+    }
+}
+
+/// The bank's list has our `entity_id` with another operation or amount: an alarm.
+#[derive(Debug)]
+pub struct OtherContentListed<'a> {
+    /// The job.
+    pub entity_id: &'a EntityId,
+    /// The card.
+    pub card_id: &'a CardId,
+}
+
+impl OtherContentListed<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        error!(
+            alarm = "other_content_listed",
+            entity_id = self.entity_id.as_str(),
+            card_id = %self.card_id,
+            "the bank lists this job with another operation or amount; a person must look"
+        );
+    }
+}
+
+/// A job is in doubt.
+#[derive(Debug)]
+pub struct JobInDoubt<'a> {
+    /// The job.
+    pub entity_id: &'a EntityId,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl JobInDoubt<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        info!(
+            entity_id = self.entity_id.as_str(),
+            reason = self.reason,
+            "a job is in doubt; the bank's list is asked before anything else"
+        );
+    }
+}
+
+/// Only a person can decide about a job in doubt.
+#[derive(Debug)]
+pub struct PersonNeeded<'a> {
+    /// The job.
+    pub entity_id: &'a EntityId,
+    /// The card.
+    pub card_id: &'a CardId,
+    /// Whether its card is open to later jobs now.
+    pub card_opens: bool,
+}
+
+impl PersonNeeded<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        error!(
+            entity_id = self.entity_id.as_str(),
+            card_id = %self.card_id,
+            card_opens = self.card_opens,
+            "a job is in doubt and only a person can decide; nothing is sent for it any more"
+        );
+    }
+}
+
+/// A job's task panicked: a fault of ours.
+#[derive(Debug)]
+pub struct JobPanicked<'a> {
+    /// The job.
+    pub entity_id: &'a EntityId,
+    /// How often so far.
+    pub panics: u32,
+}
+
+impl JobPanicked<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        error!(
+            entity_id = self.entity_id.as_str(),
+            panics = self.panics,
+            "a fault of tanda stopped this job's task; the job goes on from the ledger"
+        );
+    }
+}
+
+/// An outcome was not confirmed by the sink.
+#[derive(Debug)]
+pub struct OutcomeNotConfirmed<'a> {
+    /// Why.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl OutcomeNotConfirmed<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            error = self.error,
+            "an outcome was not confirmed; it is published again"
+        );
+    }
+}
