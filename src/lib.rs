@@ -1,4 +1,5 @@
-//! tanda
+#![doc = include_str!("../ARCHITECTURE.md")]
+
 pub mod domain;
 pub mod engine;
 pub mod telemetry;
