@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::ports::{AskNote, Control, JobRef, LedgerError};
 use super::settings::ASK_LOOKBACK;
-use super::shared::Shared;
+use super::tower::Tower;
 use crate::domain::job::Job;
 use crate::domain::listing::{self, Finding};
 use crate::domain::progress::Event;
@@ -25,19 +25,19 @@ const CONTROL_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// Asks the bank's list about a job, records the ask, and says what it found.
 pub(super) async fn ask(
-    shared: &Shared,
+    tower: &Tower,
     job: &Job,
     job_ref: &JobRef,
     intent_at: Moment,
 ) -> Result<Event, LedgerError> {
-    let _permit = shared
+    let _permit = tower
         .ask_permits
         .acquire()
         .await
         .expect("the semaphore is never closed");
-    let began = shared.clocks.now();
+    let began = tower.clocks.now();
     let from = intent_at.bank.min(intent_at.wall).minus(ASK_LOOKBACK);
-    let (finding, evidence) = match shared.bank.list(&job.card_id, from).await {
+    let (finding, evidence) = match tower.bank.list(&job.card_id, from).await {
         Ok(operations) => {
             let finding = listing::find(job, &operations);
             let evidence = evidence_of(&finding, operations.len(), from);
@@ -45,7 +45,7 @@ pub(super) async fn ask(
         }
         Err(fault) => (Finding::Unreadable, fault.to_string()),
     };
-    let ended = shared.clocks.now();
+    let ended = tower.clocks.now();
     raise_alarm(job, &finding);
     let note = AskNote {
         began: began.wall,
@@ -53,10 +53,10 @@ pub(super) async fn ask(
         finding: finding.as_str(),
         evidence,
     };
-    shared.ledger.note_ask(job_ref.clone(), note).await?;
+    tower.ledger.note_ask(job_ref.clone(), note).await?;
     Ok(Event::Asked {
         finding,
-        control: shared.control.is_on_record(),
+        control: tower.control.is_on_record(),
         began,
         ended,
     })
@@ -92,27 +92,27 @@ fn raise_alarm(job: &Job, finding: &Finding) {
 }
 
 /// Waits for the first 2xx of this process and reads the list until it shows that job.
-pub(super) async fn keep_control(shared: &Shared) -> Result<(), LedgerError> {
-    let (job, accepted_at) = shared.control.first_accepted().await;
+pub(super) async fn keep_control(tower: &Tower) -> Result<(), LedgerError> {
+    let (job, accepted_at) = tower.control.first_accepted().await;
     let from = accepted_at.bank.min(accepted_at.wall).minus(ASK_LOOKBACK);
     let mut wait = CONTROL_RETRY;
     loop {
         let listed = {
-            let _permit = shared
+            let _permit = tower
                 .ask_permits
                 .acquire()
                 .await
                 .expect("the semaphore is never closed");
-            shared.bank.list(&job.card_id, from).await
+            tower.bank.list(&job.card_id, from).await
         };
         if listed.is_ok_and(|operations| listing::returns_entity_id(&job, &operations)) {
-            let seen_at = shared.clocks.now().wall;
+            let seen_at = tower.clocks.now().wall;
             let control = Control {
                 entity_id: job.entity_id.clone(),
                 seen_at,
             };
-            shared.ledger.note_control(control).await?;
-            shared.control.set_on_record();
+            tower.ledger.note_control(control).await?;
+            tower.control.set_on_record();
             return Ok(());
         }
         tokio::time::sleep(wait).await;

@@ -19,7 +19,7 @@ use super::ports::{
 use super::publish::{Published, publish};
 use super::receipts::Receipts;
 use super::settings::{Fence, POISON_PANICS};
-use super::shared::{Shared, Signal};
+use super::tower::{Signal, Tower};
 use crate::domain::digest::Digest;
 use crate::domain::job::Job;
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
@@ -59,8 +59,8 @@ pub(super) enum Start {
 }
 
 /// Flies a job until it is settled or the process stops.
-pub(super) async fn fly(shared: Arc<Shared>, flight: Flight) -> Result<Landing, EngineError> {
-    let (mut pilot, mut progress, mut action) = Pilot::take_off(shared, flight)?;
+pub(super) async fn fly(tower: Arc<Tower>, flight: Flight) -> Result<Landing, EngineError> {
+    let (mut pilot, mut progress, mut action) = Pilot::take_off(tower, flight)?;
     loop {
         let step = pilot.carry_out(&progress, action).await?;
         let event = match step {
@@ -68,7 +68,7 @@ pub(super) async fn fly(shared: Arc<Shared>, flight: Flight) -> Result<Landing, 
             Step::Landed(landing) => return Ok(landing),
         };
         let spent_before = progress.spent();
-        (progress, action) = advance(&pilot.shared.settings.rules, progress, event)?;
+        (progress, action) = advance(&pilot.tower.settings.rules, progress, event)?;
         pilot.note_whether_spent(progress.spent() > spent_before);
     }
 }
@@ -80,7 +80,7 @@ enum Step {
 
 /// The hands of a flight: it does what the rules say and keeps what the record needs.
 struct Pilot {
-    shared: Arc<Shared>,
+    tower: Arc<Tower>,
     receipts: Arc<Receipts>,
     intent: Intent,
     body: Vec<u8>,
@@ -96,7 +96,7 @@ struct Pilot {
 
 impl Pilot {
     fn take_off(
-        shared: Arc<Shared>,
+        tower: Arc<Tower>,
         flight: Flight,
     ) -> Result<(Self, Progress, Action), EngineError> {
         let Flight {
@@ -106,13 +106,13 @@ impl Pilot {
             start,
             receipts,
         } = flight;
-        let now = shared.clocks.now();
+        let now = tower.clocks.now();
         let body = wire::bank::request_body(&job);
         let generation = match &start {
             Start::Fresh { .. } => Generation::FIRST,
             Start::Recovered(open) => open.intent.generation,
         };
-        let key = IdempotencyKey::derive(&shared.settings.namespace, &job.entity_id, generation);
+        let key = IdempotencyKey::derive(&tower.settings.namespace, &job.entity_id, generation);
         let body_sha256 = Digest::of(&body);
         let not_after = job.not_after;
         let mut pilot = Self {
@@ -133,7 +133,7 @@ impl Pilot {
             doubted: false,
             told_needs_longer: false,
             told_person_needed: false,
-            shared,
+            tower,
         };
         let progress = Progress::new(key, not_after);
         let (progress, action) = match start {
@@ -148,7 +148,7 @@ impl Pilot {
             }
             Start::Recovered(open) => {
                 let event = pilot.recover(&open, now);
-                advance(&pilot.shared.settings.rules, progress, event)?
+                advance(&pilot.tower.settings.rules, progress, event)?
             }
         };
         Ok((pilot, progress, action))
@@ -232,32 +232,32 @@ impl Pilot {
     /// Waits for a free call and an open flow. Holds neither while it waits for its time.
     async fn await_turn(&mut self, not_before: Option<Moment>, deadline: Option<Moment>) -> Step {
         self.turn = None;
-        let shared = Arc::clone(&self.shared);
+        let tower = Arc::clone(&self.tower);
         let turn = async {
             if not_before.is_some() {
-                shared.clocks.sleep_until_some(not_before).await;
+                tower.clocks.sleep_until_some(not_before).await;
             }
-            let permit = Arc::clone(&shared.call_permits).acquire_owned().await;
+            let permit = Arc::clone(&tower.call_permits).acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
-            let pass = shared.gate.pass(&self.intent.job.card_id).await;
+            let pass = tower.gate.pass(&self.intent.job.card_id).await;
             (permit, pass)
         };
         let event = tokio::select! {
             biased;
-            () = shared.stop.asked() => return Step::Landed(Landing::Stopped),
+            () = tower.stop.asked() => return Step::Landed(Landing::Stopped),
             turn = turn => {
                 self.turn = Some(turn);
-                Event::Turn(shared.clocks.now())
+                Event::Turn(tower.clocks.now())
             }
-            () = shared.clocks.sleep_until_some(deadline) => Event::Overdue(shared.clocks.now()),
+            () = tower.clocks.sleep_until_some(deadline) => Event::Overdue(tower.clocks.now()),
         };
         Step::Event(event)
     }
 
     async fn record_intent(&mut self) -> Result<Step, EngineError> {
-        self.intent.at = self.shared.clocks.now();
-        match self.shared.ledger.begin(self.intent.clone()).await? {
-            Begun::Yes => Ok(Step::Event(Event::IntentDurable(self.shared.clocks.now()))),
+        self.intent.at = self.tower.clocks.now();
+        match self.tower.ledger.begin(self.intent.clone()).await? {
+            Begun::Yes => Ok(Step::Event(Event::IntentDurable(self.tower.clocks.now()))),
             Begun::AlreadyThere(_) => Ok(Step::Landed(Landing::Elsewhere)),
         }
     }
@@ -267,26 +267,26 @@ impl Pilot {
             .turn
             .take()
             .expect("the rules call only at a job's turn");
-        let shared = &self.shared;
+        let tower = &self.tower;
         let answers_before = *self
             .answers_at_previous_attempt
-            .get_or_insert_with(|| shared.answers.count());
-        let began = shared.clocks.now();
+            .get_or_insert_with(|| tower.answers.count());
+        let began = tower.clocks.now();
         let card_id = &self.intent.job.card_id;
-        let verdict = shared
+        let verdict = tower
             .bank
             .apply(card_id, &self.intent.key, &self.body)
             .await;
-        let ended = shared.clocks.now();
+        let ended = tower.clocks.now();
         drop(permit);
         pass.heard(&verdict);
         if verdict.is_answer() {
-            shared.answers.add();
+            tower.answers.add();
         }
         if matches!(verdict, Verdict::Accepted { .. }) {
-            shared.control.accepted(&self.intent.job, began);
+            tower.control.accepted(&self.intent.job, began);
         }
-        let answers_now = shared.answers.count();
+        let answers_now = tower.answers.count();
         self.answers_at_previous_attempt = Some(answers_now);
         self.notes.push(AttemptNote {
             number,
@@ -321,11 +321,11 @@ impl Pilot {
         }
         .emit();
         let settlement = self.settlement(progress, &Outcome::InDoubt(reason));
-        let kept = self.shared.ledger.doubt(settlement, reason).await?;
+        let kept = self.tower.ledger.doubt(settlement, reason).await?;
         self.told_needs_longer = false;
         let first_time = !std::mem::replace(&mut self.doubted, true);
         if first_time {
-            if !kept.published && publish(&self.shared, &kept).await == Published::Stopped {
+            if !kept.published && publish(&self.tower, &kept).await == Published::Stopped {
                 return Ok(Published::Stopped);
             }
             self.receipts.done(&kept).await;
@@ -335,9 +335,9 @@ impl Pilot {
     }
 
     async fn call_person(&self) -> Result<(), LedgerError> {
-        self.shared.ledger.call_person(self.job_ref()).await?;
+        self.tower.ledger.call_person(self.job_ref()).await?;
         let (entity_id, card_id) = (&self.intent.job.entity_id, &self.intent.job.card_id);
-        let card_opens = self.shared.settings.fence == Fence::UntilPersonNeeded;
+        let card_opens = self.tower.settings.fence == Fence::UntilPersonNeeded;
         telemetry::PersonNeeded {
             entity_id,
             card_id,
@@ -376,14 +376,14 @@ impl Pilot {
         self.tell_how_long(progress).await;
         tokio::select! {
             biased;
-            () = self.shared.stop.asked() => return Ok(Step::Landed(Landing::Stopped)),
-            () = self.shared.clocks.sleep_until(at) => {}
+            () = self.tower.stop.asked() => return Ok(Step::Landed(Landing::Stopped)),
+            () = self.tower.clocks.sleep_until(at) => {}
         }
         let job_ref = self.job_ref();
-        let asking = asking::ask(&self.shared, &self.intent.job, &job_ref, self.intent.at);
+        let asking = asking::ask(&self.tower, &self.intent.job, &job_ref, self.intent.at);
         tokio::select! {
             biased;
-            () = self.shared.stop.asked() => Ok(Step::Landed(Landing::Stopped)),
+            () = self.tower.stop.asked() => Ok(Step::Landed(Landing::Stopped)),
             event = asking => Ok(Step::Event(event?)),
         }
     }
@@ -392,8 +392,8 @@ impl Pilot {
         let settlement = self.settlement(progress, &outcome);
         let stored = settlement.outcome.clone();
         self.turn = None;
-        self.shared.ledger.settle(settlement).await?;
-        if publish(&self.shared, &stored).await == Published::Stopped {
+        self.tower.ledger.settle(settlement).await?;
+        if publish(&self.tower, &stored).await == Published::Stopped {
             return Ok(Step::Landed(Landing::Stopped));
         }
         self.receipts.done(&stored).await;
@@ -405,9 +405,9 @@ impl Pilot {
         let status = outcome.status();
         let job = &self.intent.job;
         let generation = self.intent.generation;
-        let namespace = &self.shared.settings.namespace;
+        let namespace = &self.tower.settings.namespace;
         let event_id = EventId::of_outcome(namespace, &job.entity_id, generation, status);
-        let settled_at = self.shared.clocks.now().wall;
+        let settled_at = self.tower.clocks.now().wall;
         let interim_came_first = status != Status::InDoubt && self.doubted;
         let about = wire::outcome::Circumstances {
             event_id,
@@ -446,6 +446,6 @@ impl Pilot {
 
     /// Tells the river; where it has ended, nobody needs to know any more.
     async fn tell(&self, signal: Signal) {
-        drop(self.shared.signals.send(signal).await);
+        drop(self.tower.signals.send(signal).await);
     }
 }

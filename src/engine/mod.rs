@@ -25,8 +25,8 @@ mod publish;
 mod receipts;
 mod river;
 pub mod settings;
-mod shared;
 pub mod stop;
+mod tower;
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::clock::Clocks;
 use super::ports::{Ledger, LedgerError, StoredOutcome};
 use super::settings::{MARKS_PER_COMMIT, PUBLISH_RETRY, PUBLISH_RETRY_MAX, RECOVERY_PAGE};
-use super::shared::Shared;
+use super::tower::Tower;
 use crate::domain::key::EventId;
 use crate::telemetry;
 
@@ -25,26 +25,25 @@ pub(super) enum Published {
 }
 
 /// Publishes an outcome until it is confirmed or the process stops.
-pub(super) async fn publish(shared: &Shared, outcome: &StoredOutcome) -> Published {
-    let published = confirm(shared, outcome).await;
+pub(super) async fn publish(tower: &Tower, outcome: &StoredOutcome) -> Published {
+    let published = confirm(tower, outcome).await;
     if published == Published::Yes && !outcome.published {
-        let marked = shared.marks.send(outcome.event_id).await;
         // A lost mark only publishes again.
-        drop(marked);
+        tower.marks.send(outcome.event_id).await.ok();
     }
     published
 }
 
-async fn confirm(shared: &Shared, outcome: &StoredOutcome) -> Published {
+async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
     let mut wait = PUBLISH_RETRY;
     loop {
-        match shared.sink.publish(outcome).await {
+        match tower.sink.publish(outcome).await {
             Ok(()) => return Published::Yes,
             Err(error) => telemetry::OutcomeNotConfirmed { error: &error }.emit(),
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = shared.stop.asked() => return Published::Stopped,
+            () = tower.stop.asked() => return Published::Stopped,
         }
         wait = (wait * 2).min(PUBLISH_RETRY_MAX);
     }
@@ -66,22 +65,22 @@ pub(super) async fn keep_marking(
 }
 
 /// Publishes what an earlier process left unpublished.
-pub(super) async fn publish_leftovers(shared: &Shared) -> Result<(), LedgerError> {
+pub(super) async fn publish_leftovers(tower: &Tower) -> Result<(), LedgerError> {
     loop {
-        let leftovers = shared.ledger.unpublished(RECOVERY_PAGE).await?;
+        let leftovers = tower.ledger.unpublished(RECOVERY_PAGE).await?;
         if leftovers.is_empty() {
             return Ok(());
         }
         let mut event_ids = Vec::with_capacity(leftovers.len());
         for outcome in &leftovers {
-            if confirm(shared, outcome).await == Published::Stopped {
+            if confirm(tower, outcome).await == Published::Stopped {
                 return Ok(());
             }
             event_ids.push(outcome.event_id);
         }
-        shared
+        tower
             .ledger
-            .mark_published(event_ids, shared.clocks.now().wall)
+            .mark_published(event_ids, tower.clocks.now().wall)
             .await?;
     }
 }

@@ -24,8 +24,8 @@ use super::receipts::{OpenReceipts, Receipts};
 use super::settings::{
     Ending, Fence, MARKS_WAITING, MAX_IN_DOUBT, POISON_PANICS, RECOVERY_PAGE, Settings,
 };
-use super::shared::{Shared, Signal};
 use super::stop::Stop;
+use super::tower::{Signal, Tower};
 use super::{Ended, EngineError, Ports, asking};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job};
@@ -40,7 +40,7 @@ use crate::wire;
 const REFILL_PARTS: usize = 8;
 
 pub(super) struct River {
-    shared: Arc<Shared>,
+    tower: Arc<Tower>,
     lanes: Lanes,
     /// Every job that was taken and has not landed.
     jobs: HashMap<EntityId, Taken>,
@@ -96,11 +96,11 @@ impl River {
     ) -> Result<Self, EngineError> {
         let (marks, marks_waiting) = mpsc::channel(MARKS_WAITING);
         let (signal_sender, signals) = mpsc::channel(settings.in_flight);
-        let shared = Shared::new(ports, settings, stop, marks, signal_sender);
+        let tower = Tower::new(ports, settings, stop, marks, signal_sender);
         let mut marking = JoinSet::new();
         marking.spawn(keep_marking(
-            Arc::clone(&shared.ledger),
-            Arc::clone(&shared.clocks),
+            Arc::clone(&tower.ledger),
+            Arc::clone(&tower.clocks),
             marks_waiting,
         ));
         let mut river = Self {
@@ -116,26 +116,26 @@ impl River {
             in_doubt: 0,
             dry: false,
             stopping: false,
-            shared,
+            tower,
         };
-        if river.shared.ledger.control().await?.is_some() {
-            river.shared.control.set_on_record();
+        if river.tower.ledger.control().await?.is_some() {
+            river.tower.control.set_on_record();
         }
-        publish_leftovers(&river.shared).await?;
+        publish_leftovers(&river.tower).await?;
         river.start_chores();
         river.recover().await?;
         Ok(river)
     }
 
     fn start_chores(&mut self) {
-        let shared = Arc::clone(&self.shared);
+        let tower = Arc::clone(&self.tower);
         self.chores.spawn(async move {
-            shared.gate.keep_probing(&*shared.bank).await;
+            tower.gate.keep_probing(&*tower.bank).await;
             Ok(())
         });
-        let shared = Arc::clone(&self.shared);
+        let tower = Arc::clone(&self.tower);
         self.chores.spawn(async move {
-            asking::keep_control(&shared).await?;
+            asking::keep_control(&tower).await?;
             Ok(())
         });
     }
@@ -145,7 +145,7 @@ impl River {
         let mut after: Option<JobRef> = None;
         loop {
             let page = self
-                .shared
+                .tower
                 .ledger
                 .unsettled(after.take(), RECOVERY_PAGE)
                 .await?;
@@ -164,7 +164,7 @@ impl River {
 
     fn take_up(&mut self, open: OpenJob) {
         let job = open.intent.job.clone();
-        let opens = open.person_needed && self.shared.settings.fence == Fence::UntilPersonNeeded;
+        let opens = open.person_needed && self.tower.settings.fence == Fence::UntilPersonNeeded;
         if !opens {
             self.lanes.hold(&job.card_id, &job.entity_id);
         }
@@ -189,7 +189,7 @@ impl River {
 
     /// How many deliveries there is room for.
     pub(super) fn room(&self) -> usize {
-        self.shared
+        self.tower
             .settings
             .in_flight
             .saturating_sub(self.open_receipts.count())
@@ -197,7 +197,7 @@ impl River {
 
     /// Whether the source may be asked for more.
     pub(super) fn takes_more(&self) -> bool {
-        let enough = (self.shared.settings.in_flight / REFILL_PARTS).max(1);
+        let enough = (self.tower.settings.in_flight / REFILL_PARTS).max(1);
         !self.dry && !self.stopping && self.in_doubt < MAX_IN_DOUBT && self.room() >= enough
     }
 
@@ -209,7 +209,7 @@ impl River {
             .iter()
             .map(|delivery| delivery.job.entity_id.clone())
             .collect();
-        let sights = self.shared.ledger.look(entity_ids).await?;
+        let sights = self.tower.ledger.look(entity_ids).await?;
         for (delivery, sight) in offered.into_iter().zip(sights) {
             self.admit_one(delivery, &sight).await?;
         }
@@ -292,7 +292,7 @@ impl River {
 
     async fn admit_again(&mut self, delivery: Delivery) -> Result<(), EngineError> {
         let sights = self
-            .shared
+            .tower
             .ledger
             .look(vec![delivery.job.entity_id.clone()])
             .await?;
@@ -307,7 +307,7 @@ impl River {
         let mut after = None;
         loop {
             let page = self
-                .shared
+                .tower
                 .ledger
                 .unsettled(after.take(), RECOVERY_PAGE)
                 .await?;
@@ -340,9 +340,9 @@ impl River {
             received_at,
             receipt,
         } = delivery;
-        let namespace = &self.shared.settings.namespace;
+        let namespace = &self.tower.settings.namespace;
         let event_id = EventId::of_conflict(namespace, &job.entity_id, generation, fingerprint);
-        let settled_at = self.shared.clocks.now().wall;
+        let settled_at = self.tower.clocks.now().wall;
         let about = wire::outcome::Circumstances {
             event_id,
             seq: 1,
@@ -363,7 +363,7 @@ impl River {
             settled_at,
             published: false,
         };
-        let kept = self.shared.ledger.note_fact(fact).await?;
+        let kept = self.tower.ledger.note_fact(fact).await?;
         self.reply(kept, receipt).await;
         Ok(())
     }
@@ -372,9 +372,9 @@ impl River {
     async fn reply(&mut self, outcome: StoredOutcome, receipt: Box<dyn Receipt>) {
         let receipts = Receipts::new(self.open_receipts.clone());
         receipts.add(receipt).await;
-        let shared = Arc::clone(&self.shared);
+        let tower = Arc::clone(&self.tower);
         self.replies.spawn(async move {
-            match publish(&shared, &outcome).await {
+            match publish(&tower, &outcome).await {
                 Published::Yes => receipts.done(&outcome).await,
                 Published::Stopped => receipts.back().await,
             }
@@ -397,7 +397,7 @@ impl River {
             start,
             receipts: Arc::clone(&taken.receipts),
         };
-        let task = self.flying.spawn(fly(Arc::clone(&self.shared), flight));
+        let task = self.flying.spawn(fly(Arc::clone(&self.tower), flight));
         self.by_task.insert(task.id(), entity_id.clone());
     }
 
@@ -441,9 +441,9 @@ impl River {
         self.in_doubt += usize::from(!matches!(before, Stand::InDoubt { .. }));
         let card_id = taken.job.card_id.clone();
         let opens = matches!(signal, Signal::PersonNeeded(_))
-            && self.shared.settings.fence == Fence::UntilPersonNeeded;
+            && self.tower.settings.fence == Fence::UntilPersonNeeded;
         let shuts = stand == (Stand::InDoubt { longer: true })
-            && self.shared.settings.ending == Ending::WhenDry;
+            && self.tower.settings.ending == Ending::WhenDry;
         if opens {
             self.let_next_start(&card_id, entity_id);
         } else if shuts {
@@ -501,16 +501,16 @@ impl River {
             return Ok(());
         };
         self.let_next_start(&taken.job.card_id, entity_id);
-        let sights = self.shared.ledger.look(vec![entity_id.clone()]).await?;
+        let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
         match sights.into_iter().next() {
             Some(Sight::Known {
                 standing: Standing::Finished(outcome),
                 fingerprint,
                 ..
             }) if fingerprint == taken.fingerprint => {
-                let shared = Arc::clone(&self.shared);
+                let tower = Arc::clone(&self.tower);
                 self.replies.spawn(async move {
-                    match publish(&shared, &outcome).await {
+                    match publish(&tower, &outcome).await {
                         Published::Yes => taken.receipts.done(&outcome).await,
                         Published::Stopped => taken.receipts.back().await,
                     }
@@ -523,9 +523,9 @@ impl River {
 
     /// A fault of ours: the job goes on from the ledger, never from memory.
     async fn lands_panicked(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
-        let panics = self.shared.ledger.note_panic(entity_id.clone()).await?;
+        let panics = self.tower.ledger.note_panic(entity_id.clone()).await?;
         telemetry::JobPanicked { entity_id, panics }.emit();
-        let sights = self.shared.ledger.look(vec![entity_id.clone()]).await?;
+        let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
         match sights.into_iter().next() {
             Some(Sight::Known {
                 standing: Standing::Finished(_),
@@ -565,7 +565,7 @@ impl River {
 
     /// What holds the flow.
     pub(super) fn pauses(&self) -> watch::Receiver<Option<Pause>> {
-        let mut pauses = self.shared.gate.watch();
+        let mut pauses = self.tower.gate.watch();
         pauses.mark_changed();
         pauses
     }
@@ -585,7 +585,7 @@ impl River {
         if self.stopping {
             return true;
         }
-        let ends = self.shared.settings.ending == Ending::WhenDry;
+        let ends = self.tower.settings.ending == Ending::WhenDry;
         let all_late = || {
             self.jobs
                 .values()
@@ -612,11 +612,9 @@ impl River {
             taken.receipts.back().await;
         }
         let Self {
-            shared,
-            mut marking,
-            ..
+            tower, mut marking, ..
         } = self;
-        drop(shared);
+        drop(tower);
         while let Some(ended) = marking.join_next().await {
             or_panic(ended)?;
         }
@@ -624,9 +622,9 @@ impl River {
     }
 
     async fn drain(&mut self) -> Result<(), EngineError> {
-        let deadline = tokio::time::sleep(self.shared.settings.drain);
+        let deadline = tokio::time::sleep(self.tower.settings.drain);
         tokio::pin!(deadline);
-        let stop = self.shared.stop.clone();
+        let stop = self.tower.stop.clone();
         while !self.flying.is_empty() {
             tokio::select! {
                 biased;

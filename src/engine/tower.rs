@@ -1,4 +1,4 @@
-//! What every flight of one engine shares: the ports, the clocks, the gate and the counters.
+//! The tower that all flights of one engine report to: ports, clocks, gate and counters.
 //!
 //! *What it promises.* Nothing here decides anything.
 //!
@@ -19,7 +19,7 @@ use crate::domain::job::{EntityId, Job};
 use crate::domain::key::EventId;
 use crate::domain::time::Moment;
 
-pub(super) struct Shared {
+pub(super) struct Tower {
     pub(super) bank: Arc<dyn Bank>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) sink: Arc<dyn Sink>,
@@ -35,7 +35,7 @@ pub(super) struct Shared {
     pub(super) stop: Stop,
 }
 
-impl Shared {
+impl Tower {
     pub(super) fn new(
         ports: Ports,
         settings: Settings,

@@ -1,0 +1,75 @@
+//! The command line.
+//!
+//! *What it promises.* Help that a newcomer can follow. No flag takes a token.
+//!
+//! *What it refuses to know.* What a command does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Moves money on prepaid cards in bulk, each job once.
+#[derive(Debug, Parser)]
+#[command(name = "tanda", version, arg_required_else_help = true)]
+pub(super) struct Cli {
+    /// The configuration file [default: tanda.toml, where there is one]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make the configuration file and the ledger, once
+    Init,
+    /// Check a file, ask for confirmation, apply every row once, write the result file
+    Run(RunArgs),
+    /// Run the simulated bank as a server
+    Simulator(SimulatorArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// A CSV file with a row for each job
+    pub(super) file: PathBuf,
+    /// Use the built-in simulated bank and a ledger of its own: no money moves
+    #[arg(long)]
+    pub(super) simulate: bool,
+    /// Faults that the simulated bank deals, such as `error=6%,lost=5%`
+    #[arg(long, value_name = "SPEC", requires = "simulate")]
+    pub(super) faults: Option<String>,
+    /// Seed of these faults
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "simulate")]
+    pub(super) seed: u64,
+    /// Do not ask for confirmation (with --expect-total, unless --simulate)
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// What the file must sum to, such as topup:COP:98450000.00; repeat for each currency and
+    /// operation
+    #[arg(long = "expect-total", value_name = "OPERATION:CURRENCY:AMOUNT")]
+    pub(super) expect_totals: Vec<String>,
+    /// Where to write the result file [default: FILE with .results.csv]
+    #[arg(long, value_name = "PATH")]
+    pub(super) results: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SimulatorArgs {
+    /// Where to listen; loopback only
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8089")]
+    pub(super) listen: SocketAddr,
+    /// The bearer token it takes (this one is not a secret)
+    #[arg(long, value_name = "TOKEN", default_value = "simulated")]
+    pub(super) accept_token: String,
+    /// Faults to deal, such as `error=6%,lost=5%,reset=3%,limit=2%`
+    #[arg(long, value_name = "SPEC", default_value = "")]
+    pub(super) faults: String,
+    /// Seed of these faults
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Minor units on each card when it is first seen
+    #[arg(long, value_name = "MINOR")]
+    pub(super) opening_balance: Option<i64>,
+}

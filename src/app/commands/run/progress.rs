@@ -1,0 +1,132 @@
+//! Progress of a run: what the sink of `tanda run` counts, and how people see it.
+//!
+//! *What it promises.* A bar where stderr is a terminal, else a line every ten seconds; a pause
+//! shows with its cause. Confirms every outcome at once: the result file is made from the ledger.
+//!
+//! *What it refuses to know.* Single jobs.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::watch;
+
+use crate::domain::outcome::Status;
+use crate::engine::Pause;
+use crate::engine::ports::{Sink, SinkError, StoredOutcome};
+use crate::files::RowCounts;
+use crate::wire::outcome::OutcomeMessage;
+
+/// How often the bar is drawn: often enough to look alive.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+/// How often a line is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Counts what is published.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    succeeded: AtomicU64,
+    refused: AtomicU64,
+    doubted: AtomicU64,
+    doubts_settled: AtomicU64,
+}
+
+impl Tally {
+    fn in_doubt(&self) -> u64 {
+        let settled = self.doubts_settled.load(Ordering::Relaxed);
+        self.doubted.load(Ordering::Relaxed).saturating_sub(settled)
+    }
+}
+
+#[async_trait]
+impl Sink for Tally {
+    async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
+        let counter = match outcome.status {
+            Status::Succeeded => &self.succeeded,
+            Status::Rejected | Status::NotSent | Status::Conflict | Status::Invalid => {
+                &self.refused
+            }
+            Status::InDoubt => &self.doubted,
+            Status::Waiting => return Ok(()),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let was_in_doubt = outcome.status.is_final()
+            && OutcomeMessage::decode(&outcome.body).is_some_and(|message| message.seq > 1);
+        self.doubts_settled.fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What the display watches.
+pub(super) struct Watched {
+    pub(super) rows: u64,
+    pub(super) counts: Arc<RowCounts>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) pauses: watch::Receiver<Option<Pause>>,
+}
+
+impl Watched {
+    fn message(&self) -> String {
+        let tally = &self.tally;
+        let mut message = format!("{} succeeded", tally.succeeded.load(Ordering::Relaxed));
+        for (count, word) in [
+            (tally.refused.load(Ordering::Relaxed), "refused"),
+            (tally.in_doubt(), "in doubt"),
+        ] {
+            if count > 0 {
+                message.push_str(&format!(", {count} {word}"));
+            }
+        }
+        if let Some(pause) = *self.pauses.borrow() {
+            message.push_str(&format!(" | paused: {}, until {}", pause.cause, pause.until.wall));
+        }
+        message
+    }
+}
+
+/// Shows progress until it is dropped.
+pub(super) async fn show(watched: Watched) {
+    if std::io::stderr().is_terminal() {
+        draw_bar(&watched).await;
+    } else {
+        write_lines(&watched).await;
+    }
+}
+
+async fn draw_bar(watched: &Watched) {
+    let bar = ProgressBar::with_draw_target(Some(watched.rows), ProgressDrawTarget::stderr());
+    let template = "{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {wide_msg}";
+    bar.set_style(
+        ProgressStyle::with_template(template).expect("the template is a constant, and is tested"),
+    );
+    let mut ticks = tokio::time::interval(DRAW_EVERY);
+    loop {
+        ticks.tick().await;
+        bar.set_position(watched.counts.answered());
+        bar.set_message(watched.message());
+    }
+}
+
+async fn write_lines(watched: &Watched) {
+    let mut ticks = tokio::time::interval(LINE_EVERY);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let (done, rows) = (watched.counts.answered(), watched.rows);
+        eprintln!("{done} of {rows} rows; {}", watched.message());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_has_a_template_that_can_be_drawn() {
+        let template = "{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {wide_msg}";
+        assert!(ProgressStyle::with_template(template).is_ok());
+    }
+}

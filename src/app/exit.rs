@@ -1,0 +1,72 @@
+//! Exit codes and the failures that lead to them.
+//!
+//! *What it promises.* One meaning for each code, the same for every command.
+//!
+//! *What it refuses to know.* Any command.
+
+use std::process::ExitCode;
+
+/// What a command's exit code means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Done; everything succeeded.
+    Done,
+    /// A fault of tanda.
+    Internal,
+    /// The command line or the configuration is wrong.
+    Usage,
+    /// The input is refused or has bad rows; nothing was sent.
+    Input,
+    /// Credentials are missing or refused; nothing was sent.
+    Credentials,
+    /// Finished, some rejected, not sent or in conflict.
+    SomeRefused,
+    /// Finished, some in doubt or waiting; wins over the former.
+    SomeOpen,
+    /// Bank, broker or ledger cannot be used; nothing is lost.
+    Unusable,
+    /// Stopped by an interrupt (ctrl-c); the state is consistent.
+    Interrupted,
+    /// Stopped by a termination signal; the state is consistent.
+    Terminated,
+}
+
+impl Exit {
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Internal => 1,
+            Self::Usage => 2,
+            Self::Input => 3,
+            Self::Credentials => 4,
+            Self::SomeRefused => 6,
+            Self::SomeOpen => 7,
+            Self::Unusable => 8,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) error: anyhow::Error,
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+
+    pub(super) const fn internal(error: anyhow::Error) -> Self {
+        Self { exit: Exit::Internal, error }
+    }
+}

@@ -1,0 +1,72 @@
+//! Floor 4: the program: command line, configuration, composition.
+//!
+//! *What this is.* [`main`] parses arguments, runs one command and turns what came of it into an
+//! exit code. The only clap, anyhow and environment of the house.
+//!
+//! *What it promises.* Data goes to stdout, everything else to stderr; each exit code means one
+//! thing ([`exit::Exit`]); an error says what happened, what it means for the money, what to do.
+//!
+//! *What it refuses to know.* The rules: it only puts rooms together.
+
+mod cli;
+mod commands;
+mod compose;
+mod config;
+mod exit;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use self::cli::{Cli, Command};
+use self::exit::{Exit, Failure};
+
+/// Runs the program with this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    log_to_stderr();
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error);
+            failure.exit.into()
+        }
+    }
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+    // Nobody to tell where even stderr is closed.
+    error.print().ok();
+    exit.into()
+}
+
+/// Warnings and alarms, as lines on stderr.
+fn log_to_stderr() {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("warn"))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(error.into()))?;
+    let exit = runtime.block_on(async {
+        match cli.command {
+            Command::Init => commands::init::init(cli.config.as_deref()),
+            Command::Run(args) => commands::run::run(cli.config.as_deref(), args).await,
+            Command::Simulator(args) => commands::simulator::simulator(args).await,
+        }
+    });
+    runtime.shutdown_background();
+    exit
+}
