@@ -13,6 +13,7 @@ mod commands;
 mod compose;
 mod config;
 mod exit;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -142,6 +142,15 @@ impl Totals {
         sum.minor += i128::from(amount.minor());
     }
 
+    /// Counts in what others counted.
+    pub fn merge(&mut self, others: &Self) {
+        for (&key, added) in &others.0 {
+            let sum = self.0.entry(key).or_default();
+            sum.count += added.count;
+            sum.minor += added.minor;
+        }
+    }
+
     /// The sum of one currency and operation; zero where there is none.
     #[must_use]
     pub fn get(&self, currency: Currency, operation: Operation) -> Sum {

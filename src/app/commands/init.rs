@@ -1,0 +1,47 @@
+//! `tanda init`: the configuration file and the ledger, once.
+//!
+//! *What it promises.* Nothing that exists is overwritten.
+//!
+//! *What it refuses to know.* The bank.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::app::config::{Config, TEMPLATE, default_file};
+use crate::app::exit::{Exit, Failure};
+use crate::ledger::SqliteLedger;
+
+pub(in crate::app) fn init(file: Option<&Path>) -> Result<Exit, Failure> {
+    let path = file.map_or_else(default_file, Path::to_path_buf);
+    match write_new(&path) {
+        Ok(true) => println!("wrote {}", path.display()),
+        Ok(false) => println!("{} is there already; it was left as it is", path.display()),
+        Err(error) => return Err(Failure::new(Exit::Usage, error)),
+    }
+    let config = Config::load(Some(&path)).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let ledger = config.ledger_path().map_err(|error| Failure::new(Exit::Usage, error))?;
+    if ledger.exists() {
+        println!("the ledger {} is there already; it was left as it is", ledger.display());
+        return Ok(Exit::Done);
+    }
+    SqliteLedger::create(&ledger).map_err(|error| Failure::new(Exit::Unusable, error))?;
+    println!("made the ledger {}", ledger.display());
+    println!("next: give the bank's token in TANDA_BANK__TOKEN, then `tanda run FILE`");
+    Ok(Exit::Done)
+}
+
+/// Whether the file was written; it is not where there is one.
+fn write_new(path: &Path) -> anyhow::Result<bool> {
+    let context = || format!("the configuration file {} cannot be written", path.display());
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(mut file) => {
+            file.write_all(TEMPLATE.as_bytes()).with_context(context)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).with_context(context),
+    }
+}

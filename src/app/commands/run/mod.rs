@@ -1,0 +1,303 @@
+//! `tanda run FILE`: check, confirm, process, result file.
+//!
+//! *What it promises.* Nothing is sent before the whole file was checked, the totals were confirmed,
+//! the ledger is ours and the bank has answered once. What was checked is what is sent. Every row
+//! has a line in the result file, and the sums of all lines are those of the file (I10).
+//!
+//! *What it refuses to know.* How a row is read, sent or recorded.
+
+mod confirm;
+mod progress;
+mod report;
+mod standing;
+
+use std::io::{IsTerminal as _, stderr, stdin};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::progress::{Tally, Watched};
+use self::standing::{Accounts, walk};
+use crate::app::cli::RunArgs;
+use crate::app::compose::{House, Simulation};
+use crate::app::config::Config;
+use crate::app::exit::{Exit, Failure};
+use crate::app::signals::{self, Signal};
+use crate::domain::job::{CardId, Operation};
+use crate::domain::money::{Currencies, Currency};
+use crate::domain::outcome::Status;
+use crate::engine::ports::{Bank as _, Clock as _, ListFault};
+use crate::engine::settings::Ending;
+use crate::engine::{Ended, EngineError, Ports, SystemClock};
+use crate::files::{self, Checked, FileSource, FilesError, ReadingRules, ResultWriter, Spool};
+
+pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<Exit, Failure> {
+    let config = load(config, &args)?;
+    let rules = reading_rules(&config)?;
+    let expected = confirm::parse_expected(&args.expect_totals, &rules.currencies)
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    demand_consent(&args)?;
+    let house = open_house(&config, &args).await?;
+    let Some((spool, checked)) = take_file(&args.file, &house, &rules)? else {
+        return Ok(Exit::Input);
+    };
+    let before = survey(&house, &spool, &rules).await?;
+    eprint!("{}", report::preview(&args.file, &checked, &before, &rules.currencies));
+    let consent = Consent { args: &args, expected: &expected, currencies: &rules.currencies };
+    if !consent.is_given(&checked, &before)? {
+        eprintln!("The totals differ. Nothing was sent.");
+        return Ok(Exit::Input);
+    }
+    preflight(&house, &checked).await?;
+    let stopped_by = flow(&house, &config, &spool, &checked, &rules).await?;
+    let results = results_path(&args);
+    let accounts = write_results(&house, &spool, &rules, &results).await?;
+    print!("{}", report::summary(&accounts, &results, &rules.currencies));
+    house.close().await?;
+    close_accounts(&accounts, &checked)?;
+    Ok(exit_of(&accounts, stopped_by))
+}
+
+fn load(config: Option<&Path>, args: &RunArgs) -> Result<Config, Failure> {
+    let config = if args.simulate { Config::for_simulation() } else { Config::load(config) };
+    config.map_err(|error| Failure::new(Exit::Usage, error))
+}
+
+fn reading_rules(config: &Config) -> Result<ReadingRules, Failure> {
+    let currencies =
+        config.currencies().map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(ReadingRules {
+        currencies,
+        max_bytes: config.files.max_bytes,
+        max_rows: config.files.max_rows,
+    })
+}
+
+async fn open_house(config: &Config, args: &RunArgs) -> Result<House, Failure> {
+    if !args.simulate {
+        return House::open(config);
+    }
+    let simulation = Simulation { faults: args.faults.clone().unwrap_or_default(), seed: args.seed };
+    House::simulated(config, &simulation).await
+}
+
+/// Without a person at the terminal, consent must stand on the command line.
+fn demand_consent(args: &RunArgs) -> Result<(), Failure> {
+    let has_person = stdin().is_terminal() && stderr().is_terminal();
+    let stands = args.yes && (args.simulate || !args.expect_totals.is_empty());
+    if stands || (!args.yes && has_person) {
+        return Ok(());
+    }
+    let wanted = if args.simulate {
+        "without a terminal, add --yes"
+    } else {
+        "to run without a prompt, add --yes and what the file must sum to, for each operation and \
+         currency: --expect-total topup:COP:98450000.00"
+    };
+    Err(Failure::new(Exit::Usage, anyhow!("{wanted}. Nothing was sent")))
+}
+
+/// A private copy of the file and what it holds; none where it is not fit to be sent, which has
+/// then been said.
+fn take_file(
+    file: &Path,
+    house: &House,
+    rules: &ReadingRules,
+) -> Result<Option<(Spool, Checked)>, Failure> {
+    let taken = Spool::take(file, house.spool_dir(), rules.max_bytes)
+        .and_then(|spool| files::check(&spool, rules).map(|checked| (spool, checked)));
+    let (spool, checked) = match taken {
+        Ok(taken) => taken,
+        Err(FilesError::Refused(refusal)) => {
+            eprintln!("refused {refusal}\nNothing was sent.");
+            return Ok(None);
+        }
+        Err(error @ FilesError::Io { .. }) => {
+            let context = "the file could not be read; nothing was sent";
+            return Err(Failure::new(Exit::Input, anyhow::Error::new(error).context(context)));
+        }
+    };
+    if !checked.is_clean() {
+        eprint!("{}", report::bad_rows(file, &checked));
+        return Ok(None);
+    }
+    Ok(Some((spool, checked)))
+}
+
+/// How the rows of the file stand before the run.
+async fn survey(house: &House, spool: &Spool, rules: &ReadingRules) -> Result<Accounts, Failure> {
+    let mut accounts = Accounts::default();
+    walk(house.ledger(), spool, rules, |row, standing| {
+        accounts.add(row, standing.status);
+        Ok(())
+    })
+    .await?;
+    Ok(accounts)
+}
+
+/// What is needed to ask for consent.
+struct Consent<'a> {
+    args: &'a RunArgs,
+    expected: &'a confirm::Expected,
+    currencies: &'a Currencies,
+}
+
+impl Consent<'_> {
+    /// On the command line consent is to what the file sums to; at the prompt, to what moves now.
+    fn is_given(&self, checked: &Checked, before: &Accounts) -> Result<bool, Failure> {
+        if !self.args.expect_totals.is_empty() {
+            let differences =
+                confirm::differences(self.expected, &checked.totals, self.currencies);
+            for difference in &differences {
+                eprintln!("{difference}");
+            }
+            if !differences.is_empty() {
+                return Ok(false);
+            }
+        }
+        if self.args.yes {
+            return Ok(true);
+        }
+        let moves_now = before.of(None);
+        confirm::ask_person(&moves_now, self.currencies, &mut stdin().lock(), &mut stderr())
+            .context("the prompt could not be read; nothing was sent")
+            .map_err(Failure::internal)
+    }
+}
+
+/// Reads the bank once before anything is sent.
+async fn preflight(house: &House, checked: &Checked) -> Result<(), Failure> {
+    let Some(card_id) = checked.first_job.as_ref().map(|job| &job.card_id) else { return Ok(()) };
+    let fault = match probe(house, card_id).await {
+        Ok(()) => return Ok(()),
+        Err(fault) => fault,
+    };
+    let (exit, remedy) = match &fault {
+        ListFault::CredentialRefused | ListFault::NotAuthorized => {
+            (Exit::Credentials, "renew the token (TANDA_BANK__TOKEN or bank.token_file)")
+        }
+        ListFault::NotTheBank(_) => (Exit::Unusable, "check bank.base_url and the network"),
+        ListFault::RateLimited { .. } => (Exit::Unusable, "wait a little, then run it again"),
+        ListFault::Unreachable(_) | ListFault::Shifting | ListFault::TooLong(_) => {
+            (Exit::Unusable, "check bank.base_url and the network, then run it again")
+        }
+    };
+    let said = anyhow::Error::new(fault).context(format!("nothing was started; {remedy}"));
+    Err(Failure::new(exit, said))
+}
+
+async fn probe(house: &House, card_id: &CardId) -> Result<(), ListFault> {
+    house.bank().probe(card_id).await
+}
+
+/// Lets the rows flow; the signal that stopped it, if any.
+async fn flow(
+    house: &House,
+    config: &Config,
+    spool: &Spool,
+    checked: &Checked,
+    rules: &ReadingRules,
+) -> Result<Option<Signal>, Failure> {
+    let settings =
+        config.settings(Ending::WhenDry).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let source = FileSource::open(spool, checked, rules, Arc::new(SystemClock))
+        .map_err(|error| Failure::new(Exit::Input, error))?;
+    let (stopper, stop) = crate::engine::stop::signal();
+    let (pauses, pauses_seen) = watch::channel(None);
+    let tally = Arc::new(Tally::default());
+    let watched = Watched {
+        rows: checked.rows,
+        counts: source.counts(),
+        tally: Arc::clone(&tally),
+        pauses: pauses_seen,
+    };
+    let mut beside = JoinSet::new();
+    beside.spawn(progress::show(watched));
+    let signals = signals::listen(stopper, &mut beside)
+        .map_err(|error| Failure::internal(error.into()))?;
+    let ports = Ports {
+        bank: house.bank(),
+        ledger: house.ledger_port(),
+        sink: tally,
+        clock: Arc::new(SystemClock),
+    };
+    let ended = crate::engine::run(ports, settings, Box::new(source), stop, &pauses).await;
+    beside.shutdown().await;
+    match ended {
+        Ok(Ended::Dry) => Ok(None),
+        Ok(Ended::Stopped) => Ok(signals.first()),
+        Err(error) => Err(engine_failure(error)),
+    }
+}
+
+fn engine_failure(error: EngineError) -> Failure {
+    let (exit, context) = match &error {
+        EngineError::Ledger(_) => (
+            Exit::Unusable,
+            "the run stopped, because the ledger cannot be used. Nothing is lost: what was sent is \
+             on record or will be asked about. Mend the disk, then run the same file again",
+        ),
+        EngineError::Source(_) => {
+            (Exit::Unusable, "the run stopped. Nothing is lost: run the same file again")
+        }
+        EngineError::Rules(_) => {
+            (Exit::Internal, "the run stopped. Nothing is lost: run the same file again")
+        }
+    };
+    Failure::new(exit, anyhow::Error::new(error).context(context))
+}
+
+fn results_path(args: &RunArgs) -> PathBuf {
+    args.results.clone().unwrap_or_else(|| args.file.with_extension("results.csv"))
+}
+
+/// Writes a line for every row; the counts and sums of what it wrote.
+async fn write_results(
+    house: &House,
+    spool: &Spool,
+    rules: &ReadingRules,
+    path: &Path,
+) -> Result<Accounts, Failure> {
+    let failed = |error: FilesError| {
+        let context = "the outcomes are safe in the ledger, but the result file could not be \
+                       written: run the same file again with --results PATH";
+        Failure::new(Exit::Unusable, anyhow::Error::new(error).context(context))
+    };
+    let layout = files::OriginalRows::open(spool, rules).map_err(failed)?;
+    let mut writer = ResultWriter::create(path, layout.layout()).map_err(failed)?;
+    let mut accounts = Accounts::default();
+    walk(house.ledger(), spool, rules, |row, standing| {
+        accounts.add(row, standing.status);
+        writer.row(row, &standing.result).map_err(failed)
+    })
+    .await?;
+    writer.finish().map_err(failed)?;
+    Ok(accounts)
+}
+
+/// I10: the sums of all outcomes are the sums of the file.
+fn close_accounts(accounts: &Accounts, checked: &Checked) -> Result<(), Failure> {
+    if accounts.all() == checked.totals {
+        return Ok(());
+    }
+    let error = anyhow!(
+        "the outcomes do not sum to the file. This is a fault of tanda: keep the ledger and the \
+         result file, and do not pay anything again"
+    );
+    Err(Failure::internal(error))
+}
+
+fn exit_of(accounts: &Accounts, stopped_by: Option<Signal>) -> Exit {
+    let waiting = accounts.of(None).count();
+    let refused = [Status::Rejected, Status::NotSent, Status::Conflict];
+    match stopped_by {
+        Some(Signal::Interrupt) => Exit::Interrupted,
+        Some(Signal::Terminate) => Exit::Terminated,
+        None if accounts.count(Status::InDoubt) + waiting > 0 => Exit::SomeOpen,
+        None if refused.into_iter().any(|status| accounts.count(status) > 0) => Exit::SomeRefused,
+        None => Exit::Done,
+    }
+}

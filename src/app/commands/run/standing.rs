@@ -1,0 +1,127 @@
+//! Where each row of a file stands, by the ledger.
+//!
+//! *What it promises.* Every row of the file is seen once, in order, in memory that does not grow
+//! with the file (I11).
+//!
+//! *What it refuses to know.* What anybody does with it.
+
+use std::collections::BTreeMap;
+
+use crate::app::exit::{Exit, Failure};
+use crate::domain::money::Totals;
+use crate::domain::outcome::{DoubtReason, Status};
+use crate::domain::time::Timestamp;
+use crate::engine::ports::{Ledger, Sight, Standing, StoredOutcome};
+use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowResult, Spool};
+use crate::wire::outcome::OutcomeMessage;
+
+/// Rows looked up at once: one look is one visit to the ledger.
+const CHUNK_ROWS: usize = 512;
+
+/// How a row stands.
+pub(super) struct RowStanding {
+    /// Its status; none where the ledger knows nothing of it.
+    pub(super) status: Option<Status>,
+    pub(super) settled_at: Option<Timestamp>,
+    pub(super) result: RowResult,
+}
+
+/// Counts and sums of rows by status; none for rows that have not begun.
+#[derive(Debug, Default)]
+pub(super) struct Accounts(BTreeMap<Option<Status>, Totals>);
+
+impl Accounts {
+    pub(super) fn add(&mut self, row: &OriginalRow, status: Option<Status>) {
+        self.0.entry(status).or_default().add(row.job.operation, row.job.amount);
+    }
+
+    pub(super) fn of(&self, status: Option<Status>) -> Totals {
+        self.0.get(&status).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn count(&self, status: Status) -> u64 {
+        self.of(Some(status)).count()
+    }
+
+    /// All rows together, to be held against what the file sums to (I10).
+    pub(super) fn all(&self) -> Totals {
+        let mut all = Totals::default();
+        for totals in self.0.values() {
+            all.merge(totals);
+        }
+        all
+    }
+}
+
+/// Visits every row of the file with how it stands.
+pub(super) async fn walk(
+    ledger: &dyn Ledger,
+    spool: &Spool,
+    rules: &ReadingRules,
+    mut visit: impl FnMut(&OriginalRow, RowStanding) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let unreadable = |error| Failure::new(Exit::Input, anyhow::Error::new(error));
+    let mut rows = OriginalRows::open(spool, rules).map_err(unreadable)?;
+    loop {
+        let chunk = rows.next_chunk(CHUNK_ROWS).map_err(unreadable)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let entity_ids = chunk.iter().map(|row| row.job.entity_id.clone()).collect();
+        let sights = ledger
+            .look(entity_ids)
+            .await
+            .map_err(|error| Failure::new(Exit::Unusable, anyhow::Error::new(error)))?;
+        for (row, sight) in chunk.iter().zip(sights) {
+            visit(row, standing_of(row, &sight))?;
+        }
+    }
+}
+
+fn standing_of(row: &OriginalRow, sight: &Sight) -> RowStanding {
+    match sight {
+        Sight::Unknown => RowStanding { status: None, settled_at: None, result: not_started() },
+        Sight::Known { fingerprint, .. } if *fingerprint != row.job.fingerprint() => {
+            stands(Status::Conflict, None, other_content())
+        }
+        Sight::Known { standing: Standing::Finished(outcome), .. } => told_by(outcome),
+        Sight::Known { standing: Standing::InDoubt(Some(outcome)), .. } => told_by(outcome),
+        Sight::Known { standing: Standing::InDoubt(None), .. } => {
+            let reason = DoubtReason::Interrupted.as_str().to_owned();
+            let status = Status::InDoubt.as_str().to_owned();
+            let result = RowResult { status, reason, ..RowResult::default() };
+            stands(Status::InDoubt, None, result)
+        }
+    }
+}
+
+fn stands(status: Status, settled_at: Option<Timestamp>, result: RowResult) -> RowStanding {
+    RowStanding { status: Some(status), settled_at, result }
+}
+
+fn told_by(outcome: &StoredOutcome) -> RowStanding {
+    let result = OutcomeMessage::decode(&outcome.body)
+        .map(|message| RowResult::from_outcome(&message))
+        .unwrap_or_else(|| RowResult {
+            status: outcome.status.as_str().to_owned(),
+            ..RowResult::default()
+        });
+    stands(outcome.status, Some(outcome.settled_at), result)
+}
+
+/// A row that has not begun: behind a job in doubt on its card, or the run was stopped.
+fn not_started() -> RowResult {
+    RowResult {
+        status: Status::Waiting.as_str().to_owned(),
+        reason: "not_started".to_owned(),
+        ..RowResult::default()
+    }
+}
+
+fn other_content() -> RowResult {
+    RowResult {
+        status: Status::Conflict.as_str().to_owned(),
+        reason: "other_content_under_this_entity_id".to_owned(),
+        ..RowResult::default()
+    }
+}

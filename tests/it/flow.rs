@@ -1,0 +1,283 @@
+//! The job's way through the real engine, between a scripted bank that keeps books and a ledger, on
+//! a paused clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tanda::domain::job::Job;
+use tanda::domain::outcome::Status;
+use tanda::domain::time::Timestamp;
+use tanda::engine::Ended;
+use tanda::engine::settings::{Ending, Fence};
+use tanda::ledger::MemoryLedger;
+use tokio::time::Instant;
+
+use crate::support::judge::{Does, World, job};
+
+fn world() -> World {
+    World::new(Arc::new(MemoryLedger::new()))
+}
+
+/// Seconds of paused time that a future takes.
+async fn seconds<T>(future: impl Future<Output = T>) -> (u64, T) {
+    let began = Instant::now();
+    let value = future.await;
+    (began.elapsed().as_secs(), value)
+}
+
+#[tokio::test(start_paused = true)]
+async fn i4_every_job_ends_in_one_final_outcome_that_is_published() {
+    let world = world();
+    world.bank.script("b", &[Does::Refuse]);
+    let jobs = [job("a", 1), job("b", 2), job("c", 3)];
+    assert_eq!(world.run(&jobs).await, Ended::Dry);
+    assert_eq!(world.sink.statuses("a"), [Status::Succeeded]);
+    assert_eq!(world.sink.statuses("b"), [Status::Rejected]);
+    assert_eq!(world.answers.of("c"), [Some(Status::Succeeded)]);
+    assert_eq!(world.bank.applied().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_refusal_is_rejected_with_the_banks_own_words() {
+    let world = world();
+    world.bank.script("a", &[Does::Refuse]);
+    world.run(&[job("a", 1)]).await;
+    let messages = world.sink.of("a");
+    let bank = messages[0].bank.clone().expect("the bank spoke");
+    assert_eq!(bank.errors[0].error_code, "insufficient_funds");
+    assert_eq!(bank.log_id.as_deref(), Some("log_7MkWaFqvfosB8fzHhb1Eql"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_a_reply_lost_on_every_attempt_is_found_by_asking_and_paid_once() {
+    let world = world();
+    world.bank.script("a", &[Does::ApplyAndLoseReply; 99]);
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);
+    let last = world.sink.of("a").pop().expect("an outcome");
+    assert_eq!(last.reason.as_deref(), Some("found_in_list"));
+    assert!(last.bank.expect("listed").operation_id.is_some());
+    assert_eq!((last.seq, world.bank.applied()["a"]), (2, 1));
+    assert!(world.bank.calls_for("a").len() > 1, "it was resent within the window");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i8_a_resend_has_the_same_key_and_the_same_bytes_and_stays_within_the_window() {
+    let world = world();
+    world.bank.otherwise(Does::LoseRequest);
+    world.run(&[job("a", 1)]).await;
+    let calls = world.bank.calls_for("a");
+    let first = calls.first().expect("a call");
+    assert!(calls.len() > 2);
+    for call in &calls {
+        assert_eq!((&call.key, &call.body), (&first.key, &first.body));
+        assert!(call.at - first.at < Duration::from_secs(600));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_applied_starts_again_only_after_two_absences_with_the_control() {
+    let world = world();
+    world.settings.rules.resend_window.as_secs();
+    world.bank.script("a", &[Does::LoseRequest]);
+    let mut world = world;
+    world.settings.rules.resend_window = Duration::ZERO;
+    let (took, _) = seconds(world.run(&[job("control", 9), job("a", 1)])).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);
+    assert!((370..400).contains(&took), "absent at 310 s and at 380 s: {took}");
+    assert_eq!((world.bank.calls_for("a").len(), world.bank.applied()["a"]), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_positive_control_an_absence_proves_nothing() {
+    let mut world = world();
+    world.settings.rules.resend_window = Duration::ZERO;
+    world.bank.forget_entity_ids();
+    world.bank.script("a", &[Does::LoseRequest]);
+    world.run(&[job("control", 9), job("a", 1)]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
+    assert_eq!(world.bank.calls_for("a").len(), 1, "nothing was sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_job_that_was_never_applied_is_not_sent_after_proof() {
+    let mut world = world();
+    world.settings.rules.resend_window = Duration::ZERO;
+    world.bank.script("a", &[Does::LoseRequest]);
+    let not_after = Some(Timestamp::from_millis(1_795_000_000_000).plus(Duration::from_secs(200)));
+    let expiring = Job { not_after, ..job("a", 1) };
+    world.run(&[job("control", 9), expiring]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::NotSent]);
+    assert_eq!(world.bank.applied().get("a"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_a_refusal_after_an_unclear_attempt_is_asked_about_and_found() {
+    let world = world();
+    world.bank.script("a", &[Does::ApplyAndLoseReply, Does::Refuse]);
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);
+    assert_eq!(world.bank.applied()["a"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_lost_request_is_rejected_after_two_absences() {
+    let world = world();
+    world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
+    let (took, _) = seconds(world.run(&[job("control", 9), job("a", 1)])).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Rejected]);
+    assert!(took >= 370, "{took}");
+    assert_eq!(world.bank.applied().get("a"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_two_minutes_without_a_connection_cost_no_job_and_no_attempt() {
+    let world = world();
+    let jobs: Vec<_> = (0..200).map(|n| job(&format!("j{n}"), n)).collect();
+    world.bank.down_for(Duration::from_secs(120));
+    world.run(&jobs).await;
+    assert!(jobs.iter().all(|job| world.sink.statuses(job.entity_id.as_str())
+        == [Status::Succeeded]));
+    assert_eq!(world.bank.applied().len(), 200);
+    let while_down = world.bank.heard() - 200;
+    assert!(while_down <= 30, "the bank heard {while_down} requests too many");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_a_refused_credential_pauses_everyone_and_rejects_nobody() {
+    let world = world();
+    let jobs: Vec<_> = (0..50).map(|n| job(&format!("j{n}"), n)).collect();
+    world.bank.script("j7", &[Does::RefuseCredential; 3]);
+    world.run(&jobs).await;
+    assert_eq!(world.bank.applied().len(), 50);
+    assert_eq!(world.sink.statuses("j7"), [Status::Succeeded]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i7_jobs_of_one_card_are_applied_one_at_a_time_in_their_order() {
+    let world = world();
+    let jobs: Vec<_> = (0..40).map(|n| job(&format!("j{n:02}"), n % 3)).collect();
+    world.bank.script("j00", &[Does::LoseRequest, Does::LoseRequest]);
+    world.bank.script("j04", &[Does::NoConnection]);
+    world.run(&jobs).await;
+    for card in 0..3 {
+        let of_card: Vec<_> = world
+            .bank
+            .applied_in_order()
+            .into_iter()
+            .filter(|id| id[1..].parse::<u32>().expect("a number") % 3 == card)
+            .collect();
+        assert!(of_card.is_sorted(), "{of_card:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i7_a_job_in_doubt_holds_its_card_and_what_waits_is_given_back() {
+    let mut world = world();
+    world.settings.rules.resend_window = Duration::ZERO;
+    world.bank.script("a", &[Does::LoseRequest]);
+    world.bank.forget_entity_ids();
+    let (took, _) = seconds(world.run(&[job("a", 1), job("b", 1), job("c", 2)])).await;
+    assert_eq!(world.answers.of("a"), [Some(Status::InDoubt)]);
+    assert_eq!(world.answers.of("b"), [None], "it stays with its source");
+    assert_eq!(world.answers.of("c"), [Some(Status::Succeeded)]);
+    assert!(world.bank.calls_for("b").is_empty());
+    assert!((380..400).contains(&took), "the run waits for the first four asks: {took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fence_opens_when_a_person_is_needed_unless_it_is_to_stay() {
+    for (fence, expected) in [(Fence::UntilPersonNeeded, 1), (Fence::UntilSettled, 0)] {
+        let mut world = world();
+        world.settings.fence = fence;
+        world.settings.ending = Ending::WhenStopped;
+        world.settings.rules.resend_window = Duration::ZERO;
+        world.bank.script("a", &[Does::LoseRequest]);
+        world.bank.forget_entity_ids();
+        let (stopper, stop) = tanda::engine::stop::signal();
+        let (pauses, _) = tokio::sync::watch::channel(None);
+        let source = world.source(&[job("a", 1), job("b", 1)]);
+        let running =
+            tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
+        let two_days = async {
+            tokio::time::sleep(Duration::from_secs(2 * 86_400)).await;
+            stopper.ask();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = running => assert_eq!(ended.expect("the engine runs"), Ended::Stopped),
+            () = two_days => {}
+        }
+        assert_eq!(world.bank.calls_for("b").len(), expected, "{fence:?}");
+        assert_eq!(world.bank.calls_for("a").len(), 1, "nothing is sent by itself any more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i6_another_content_under_the_same_id_never_reaches_the_bank() {
+    let world = world();
+    world.run(&[job("a", 1)]).await;
+    world.run(&[job("a", 2)]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::Succeeded, Status::Conflict]);
+    assert_eq!(world.bank.calls_for("a").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_the_same_job_again_is_answered_from_the_ledger_with_the_same_bytes() {
+    let world = world();
+    world.run(&[job("a", 1), job("a", 1)]).await;
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(world.bank.calls_for("a").len(), 1);
+    assert_eq!(world.answers.of("a"), [Some(Status::Succeeded); 3]);
+    let published = world.sink.all();
+    assert!(published.len() >= 2);
+    for outcome in &published {
+        assert_eq!(outcome.event_id, published[0].event_id);
+        assert_eq!(outcome.body, published[0].body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_409_is_asked_about_before_anything_else() {
+    let world = world();
+    world.bank.script("a", &[Does::Conflict]);
+    world.run(&[job("control", 9), job("a", 1)]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);
+    assert_eq!(world.bank.calls_for("a").len(), 2, "once more after two absences");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_after_the_intent_is_in_doubt_and_three_are_poison() {
+    let mut world = world();
+    world.settings.rules.resend_window = Duration::ZERO;
+    world.bank.script("a", &[Does::Panic; 9]);
+    world.run(&[job("control", 9), job("a", 1), job("b", 2)]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::NotSent]);
+    assert_eq!(world.sink.of("a")[1].reason.as_deref(), Some("poison"));
+    assert_eq!(world.sink.statuses("b"), [Status::Succeeded], "the others go on");
+    assert_eq!(world.bank.calls_for("a").len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i11_no_more_jobs_are_taken_than_there_is_room_for() {
+    let mut world = world();
+    world.settings.in_flight = 16;
+    world.bank.otherwise(Does::RefuseCredential);
+    let jobs: Vec<_> = (0..500).map(|n| job(&format!("j{n}"), n)).collect();
+    let (stopper, stop) = tanda::engine::stop::signal();
+    let (pauses, _) = tokio::sync::watch::channel(None);
+    let source = world.source(&jobs);
+    let running = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
+    let an_hour = async {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        stopper.ask();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = running => assert_eq!(ended.expect("the engine runs"), Ended::Stopped),
+        () = an_hour => {}
+    }
+    let taken = jobs.iter().filter(|job| !world.answers.of(job.entity_id.as_str()).is_empty());
+    assert_eq!(taken.count(), 16);
+    assert!(world.bank.heard() < 300, "{} requests in an hour", world.bank.heard());
+}

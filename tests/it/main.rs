@@ -1,0 +1,5 @@
+//! Integration tests, one binary.
+
+mod crash;
+mod flow;
+mod support;

@@ -1,0 +1,168 @@
+//! A fuse in every door of the engine: at its n-th step the process is as good as killed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use tanda::domain::job::{CardId, EntityId};
+use tanda::domain::key::{EventId, IdempotencyKey};
+use tanda::domain::listing::ListedOperation;
+use tanda::domain::outcome::DoubtReason;
+use tanda::domain::time::Timestamp;
+use tanda::domain::verdict::Verdict;
+use tanda::engine::Ports;
+use tanda::engine::ports::{
+    AskNote, Bank, Begun, Control, Intent, JobRef, Ledger, LedgerError, ListFault, OpenJob,
+    Settlement, Sight, Sink, SinkError, StoredOutcome,
+};
+use tokio::sync::Notify;
+
+/// Blows at a given step; whoever takes that step never returns.
+pub(crate) struct Fuse {
+    blows_at: usize,
+    steps: AtomicUsize,
+    blown: Notify,
+}
+
+impl Fuse {
+    pub(crate) fn new(blows_at: usize) -> Arc<Self> {
+        Arc::new(Self { blows_at, steps: AtomicUsize::new(0), blown: Notify::new() })
+    }
+
+    async fn step(&self) {
+        if self.steps.fetch_add(1, Ordering::SeqCst) + 1 == self.blows_at {
+            self.blown.notify_one();
+        }
+        if self.steps.load(Ordering::SeqCst) >= self.blows_at {
+            // After the kill nobody takes a further step.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends when the fuse blows.
+    pub(crate) async fn blown(&self) {
+        self.blown.notified().await;
+    }
+
+    /// These ports, with the fuse before and after every effect.
+    pub(crate) fn guard(self: &Arc<Self>, ports: Ports) -> Ports {
+        let Ports { bank, ledger, sink, clock } = ports;
+        Ports {
+            bank: Arc::new(Fused { fuse: Arc::clone(self), inner: bank }),
+            ledger: Arc::new(Fused { fuse: Arc::clone(self), inner: ledger }),
+            sink: Arc::new(Fused { fuse: Arc::clone(self), inner: sink }),
+            clock,
+        }
+    }
+}
+
+struct Fused<P: ?Sized> {
+    fuse: Arc<Fuse>,
+    inner: Arc<P>,
+}
+
+impl<P: ?Sized> Fused<P> {
+    async fn around<T>(&self, effect: impl Future<Output = T>) -> T {
+        self.fuse.step().await;
+        let value = effect.await;
+        self.fuse.step().await;
+        value
+    }
+}
+
+#[async_trait]
+impl Bank for Fused<dyn Bank> {
+    async fn apply(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
+        self.around(self.inner.apply(card_id, key, body)).await
+    }
+
+    async fn list(
+        &self,
+        card_id: &CardId,
+        from: Timestamp,
+    ) -> Result<Vec<ListedOperation>, ListFault> {
+        self.inner.list(card_id, from).await
+    }
+
+    async fn probe(&self, card_id: &CardId) -> Result<(), ListFault> {
+        self.inner.probe(card_id).await
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        self.inner.time()
+    }
+}
+
+#[async_trait]
+impl Sink for Fused<dyn Sink> {
+    async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
+        self.around(self.inner.publish(outcome)).await
+    }
+}
+
+#[async_trait]
+impl Ledger for Fused<dyn Ledger> {
+    async fn look(&self, entity_ids: Vec<EntityId>) -> Result<Vec<Sight>, LedgerError> {
+        self.inner.look(entity_ids).await
+    }
+
+    async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
+        self.around(self.inner.begin(intent)).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError> {
+        self.around(self.inner.settle(settlement)).await
+    }
+
+    async fn doubt(
+        &self,
+        settlement: Settlement,
+        reason: DoubtReason,
+    ) -> Result<StoredOutcome, LedgerError> {
+        self.around(self.inner.doubt(settlement, reason)).await
+    }
+
+    async fn call_person(&self, job: JobRef) -> Result<(), LedgerError> {
+        self.around(self.inner.call_person(job)).await
+    }
+
+    async fn note_ask(&self, job: JobRef, ask: AskNote) -> Result<(), LedgerError> {
+        self.around(self.inner.note_ask(job, ask)).await
+    }
+
+    async fn note_panic(&self, entity_id: EntityId) -> Result<u32, LedgerError> {
+        self.around(self.inner.note_panic(entity_id)).await
+    }
+
+    async fn note_fact(&self, fact: StoredOutcome) -> Result<StoredOutcome, LedgerError> {
+        self.around(self.inner.note_fact(fact)).await
+    }
+
+    async fn unsettled(
+        &self,
+        after: Option<JobRef>,
+        limit: usize,
+    ) -> Result<Vec<OpenJob>, LedgerError> {
+        self.inner.unsettled(after, limit).await
+    }
+
+    async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
+        self.inner.unpublished(limit).await
+    }
+
+    async fn mark_published(
+        &self,
+        event_ids: Vec<EventId>,
+        at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.around(self.inner.mark_published(event_ids, at)).await
+    }
+
+    async fn control(&self) -> Result<Option<Control>, LedgerError> {
+        self.inner.control().await
+    }
+
+    async fn note_control(&self, control: Control) -> Result<(), LedgerError> {
+        self.around(self.inner.note_control(control)).await
+    }
+}

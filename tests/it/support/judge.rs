@@ -1,0 +1,458 @@
+//! A bank that keeps books and follows a script, and the doors of an engine around it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tanda::domain::job::{CardId, Draft, Job};
+use tanda::domain::key::{IdempotencyKey, Namespace};
+use tanda::domain::listing::ListedOperation;
+use tanda::domain::money::Currencies;
+use tanda::domain::outcome::Status;
+use tanda::domain::progress::Rules;
+use tanda::domain::schedule::{AskTimes, BACKOFF_BASE};
+use tanda::domain::time::Timestamp;
+use tanda::domain::verdict::{
+    Deferral, Refusal, RefusalError, UnclearCause, Unclarity, Verdict,
+};
+use tanda::engine::ports::{
+    Bank, Clock, Delivery, Ledger, ListFault, Receipt, Sink, SinkError, Source, SourceError,
+    StoredOutcome,
+};
+use tanda::engine::settings::{Ending, Fence, Settings};
+use tanda::engine::Ports;
+use tanda::wire::outcome::OutcomeMessage;
+use tokio::time::Instant;
+
+/// What the bank does with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Does {
+    /// Applies it and says so.
+    Apply,
+    /// Applies it and the reply is lost.
+    ApplyAndLoseReply,
+    /// Loses the request before anything is applied.
+    LoseRequest,
+    /// Refuses with 422.
+    Refuse,
+    /// 409 without applying.
+    Conflict,
+    /// Refuses the connection.
+    NoConnection,
+    /// 401.
+    RefuseCredential,
+    /// Panics inside our own task.
+    Panic,
+}
+
+/// One movement of money.
+#[derive(Clone, Debug)]
+pub(crate) struct Movement {
+    pub(crate) card_id: String,
+    pub(crate) listed: ListedOperation,
+}
+
+#[derive(Default)]
+struct Books {
+    script: HashMap<String, VecDeque<Does>>,
+    otherwise: Option<Does>,
+    movements: Vec<Movement>,
+    cache: HashMap<String, Vec<u8>>,
+    calls: Vec<Call>,
+    lists: usize,
+    probes: usize,
+    forgets_entity_ids: bool,
+    down_until: Option<Instant>,
+}
+
+/// One call as the bank saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) entity_id: String,
+    pub(crate) key: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) at: Instant,
+}
+
+/// The scripted bank. Clones share the books.
+#[derive(Clone, Default)]
+pub(crate) struct ScriptedBank(Arc<Mutex<Books>>);
+
+impl ScriptedBank {
+    /// What it does with the calls for this job, in turn; applies after that.
+    pub(crate) fn script(&self, entity_id: &str, does: &[Does]) {
+        self.books().script.insert(entity_id.to_owned(), does.iter().copied().collect());
+    }
+
+    /// What it does with every call that has no script.
+    pub(crate) fn otherwise(&self, does: Does) {
+        self.books().otherwise = Some(does);
+    }
+
+    /// Refuses every connection for this long.
+    pub(crate) fn down_for(&self, outage: Duration) {
+        self.books().down_until = Some(Instant::now() + outage);
+    }
+
+    /// Its list shows no `entity_id` any more.
+    pub(crate) fn forget_entity_ids(&self) {
+        self.books().forgets_entity_ids = true;
+    }
+
+    /// Movements per `entity_id`.
+    pub(crate) fn applied(&self) -> BTreeMap<String, usize> {
+        let mut applied = BTreeMap::new();
+        for movement in &self.books().movements {
+            let entity_id = movement.listed.entity_id.clone().unwrap_or_default();
+            *applied.entry(entity_id).or_default() += 1;
+        }
+        applied
+    }
+
+    /// The `entity_id`s in the order in which they were applied.
+    pub(crate) fn applied_in_order(&self) -> Vec<String> {
+        let books = self.books();
+        books.movements.iter().filter_map(|m| m.listed.entity_id.clone()).collect()
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.books().calls.clone()
+    }
+
+    pub(crate) fn calls_for(&self, entity_id: &str) -> Vec<Call> {
+        self.calls().into_iter().filter(|call| call.entity_id == entity_id).collect()
+    }
+
+    /// Everything it heard: calls, lists and probes.
+    pub(crate) fn heard(&self) -> usize {
+        let books = self.books();
+        books.calls.len() + books.lists + books.probes
+    }
+
+    fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn is_down(&self) -> bool {
+        self.books().down_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn apply_now(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
+        let request: serde_json::Value = serde_json::from_slice(body).expect("our own body");
+        let entity_id = request["entity_id"].as_str().expect("always sent").to_owned();
+        let down = self.is_down();
+        let mut books = self.books();
+        books.calls.push(Call {
+            entity_id: entity_id.clone(),
+            key: key.to_string(),
+            body: body.to_vec(),
+            at: Instant::now(),
+        });
+        let otherwise = books.otherwise.unwrap_or(Does::Apply);
+        let scripted = books.script.get_mut(&entity_id).and_then(VecDeque::pop_front);
+        let does = if down { Does::NoConnection } else { scripted.unwrap_or(otherwise) };
+        match does {
+            Does::Apply => {
+                books.move_money(card_id, key, body, &request, &entity_id);
+                Verdict::Accepted { http_status: 201 }
+            }
+            Does::ApplyAndLoseReply => {
+                books.move_money(card_id, key, body, &request, &entity_id);
+                unclear(UnclearCause::ConnectionBroken)
+            }
+            Does::LoseRequest => unclear(UnclearCause::Timeout),
+            Does::Refuse => Verdict::Refused(refusal()),
+            Does::Conflict => unclear(UnclearCause::Conflict),
+            Does::NoConnection => Verdict::Deferred(Deferral::NoConnection),
+            Does::RefuseCredential => {
+                Verdict::Deferred(Deferral::CredentialRefused { log_id: None })
+            }
+            Does::Panic => {
+                drop(books);
+                panic!("scripted")
+            }
+        }
+    }
+}
+
+fn unclear(cause: UnclearCause) -> Verdict {
+    Verdict::Unclear(Unclarity::new(cause))
+}
+
+pub(crate) fn refusal() -> Refusal {
+    Refusal {
+        http_status: 422,
+        code: "422 Unprocessable Content".to_owned(),
+        message: "Validation errors".to_owned(),
+        errors: vec![RefusalError {
+            error_code: "insufficient_funds".to_owned(),
+            message: "not enough".to_owned(),
+            path: None,
+        }],
+        log_id: Some("log_7MkWaFqvfosB8fzHhb1Eql".to_owned()),
+    }
+}
+
+impl Books {
+    fn move_money(
+        &mut self,
+        card_id: &CardId,
+        key: &IdempotencyKey,
+        body: &[u8],
+        request: &serde_json::Value,
+        entity_id: &str,
+    ) {
+        if let Some(known) = self.cache.get(&key.to_string()) {
+            assert_eq!(known, body, "the same key came with other bytes");
+            return;
+        }
+        self.cache.insert(key.to_string(), body.to_vec());
+        let listed = ListedOperation {
+            id: Some(format!("cbo_{:022}", self.movements.len())),
+            entity_id: Some(entity_id.to_owned()),
+            operation: request["operation"].as_str().expect("always sent").to_owned(),
+            amount_minor: request["amount"]["amount"].as_i64().expect("an integer"),
+            currency: request["amount"]["currency"].as_str().expect("always sent").to_owned(),
+        };
+        self.movements.push(Movement { card_id: card_id.as_str().to_owned(), listed });
+    }
+}
+
+#[async_trait]
+impl Bank for ScriptedBank {
+    async fn apply(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        self.apply_now(card_id, key, body)
+    }
+
+    async fn list(
+        &self,
+        card_id: &CardId,
+        _from: Timestamp,
+    ) -> Result<Vec<ListedOperation>, ListFault> {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let down = self.is_down();
+        let mut books = self.books();
+        books.lists += 1;
+        if down {
+            return Err(ListFault::Unreachable("connection refused".to_owned()));
+        }
+        let forgets = books.forgets_entity_ids;
+        let of_card = books.movements.iter().filter(|m| m.card_id == card_id.as_str());
+        Ok(of_card
+            .map(|movement| ListedOperation {
+                entity_id: movement.listed.entity_id.clone().filter(|_| !forgets),
+                ..movement.listed.clone()
+            })
+            .collect())
+    }
+
+    async fn probe(&self, _card_id: &CardId) -> Result<(), ListFault> {
+        self.books().probes += 1;
+        if self.is_down() {
+            return Err(ListFault::Unreachable("connection refused".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        Some(wall_now())
+    }
+}
+
+/// The wall clock of a paused test: it moves with tokio's.
+fn wall_now() -> Timestamp {
+    thread_local! {
+        static START: Instant = Instant::now();
+    }
+    Timestamp::from_millis(1_795_000_000_000).plus(START.with(|start| start.elapsed()))
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct TestClock;
+
+impl Clock for TestClock {
+    fn wall(&self) -> Timestamp {
+        wall_now()
+    }
+}
+
+/// A sink that keeps everything, and a receipt book.
+#[derive(Clone, Default)]
+pub(crate) struct Collector(Arc<Mutex<Vec<StoredOutcome>>>);
+
+impl Collector {
+    pub(crate) fn all(&self) -> Vec<StoredOutcome> {
+        self.0.lock().expect("no test panics while it holds it").clone()
+    }
+
+    /// The outcomes published about a job, each event once.
+    pub(crate) fn of(&self, entity_id: &str) -> Vec<OutcomeMessage> {
+        let mut seen = Vec::new();
+        self.all()
+            .iter()
+            .filter(|outcome| {
+                outcome.entity_id.as_ref().is_some_and(|id| id.as_str() == entity_id)
+            })
+            .filter(|outcome| {
+                let is_new = !seen.contains(&outcome.event_id);
+                seen.push(outcome.event_id);
+                is_new
+            })
+            .map(|outcome| OutcomeMessage::decode(&outcome.body).expect("our own message"))
+            .collect()
+    }
+
+    /// The statuses published about a job, each event once.
+    pub(crate) fn statuses(&self, entity_id: &str) -> Vec<Status> {
+        let parse = |message: OutcomeMessage| Status::parse(&message.status).expect("a status");
+        self.of(entity_id).into_iter().map(parse).collect()
+    }
+}
+
+#[async_trait]
+impl Sink for Collector {
+    async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
+        self.0.lock().expect("no test panics while it holds it").push(outcome.clone());
+        Ok(())
+    }
+}
+
+/// How the receipts of a source were answered.
+#[derive(Clone, Default)]
+pub(crate) struct Answers(Arc<Mutex<BTreeMap<String, Vec<Option<Status>>>>>);
+
+impl Answers {
+    /// Each answer to the receipts of this job: a status, or none where it was given back.
+    pub(crate) fn of(&self, entity_id: &str) -> Vec<Option<Status>> {
+        let answers = self.0.lock().expect("no test panics while it holds it");
+        answers.get(entity_id).cloned().unwrap_or_default()
+    }
+
+    fn add(&self, entity_id: &str, answer: Option<Status>) {
+        let mut answers = self.0.lock().expect("no test panics while it holds it");
+        answers.entry(entity_id.to_owned()).or_default().push(answer);
+    }
+}
+
+struct TestReceipt {
+    entity_id: String,
+    answers: Answers,
+    sink: Collector,
+}
+
+#[async_trait]
+impl Receipt for TestReceipt {
+    async fn done(self: Box<Self>, outcome: &StoredOutcome) {
+        let confirmed = self.sink.all().iter().any(|seen| seen.event_id == outcome.event_id);
+        assert!(confirmed, "I3: a receipt was answered before its outcome was confirmed");
+        self.answers.add(&self.entity_id, Some(outcome.status));
+    }
+
+    async fn back(self: Box<Self>) {
+        self.answers.add(&self.entity_id, None);
+    }
+}
+
+/// A source of these jobs.
+pub(crate) struct JobList {
+    jobs: VecDeque<Job>,
+    answers: Answers,
+    sink: Collector,
+}
+
+#[async_trait]
+impl Source for JobList {
+    async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, SourceError> {
+        let take = self.jobs.len().min(max);
+        Ok(self
+            .jobs
+            .drain(..take)
+            .map(|job| Delivery {
+                receipt: Box::new(TestReceipt {
+                    entity_id: job.entity_id.as_str().to_owned(),
+                    answers: self.answers.clone(),
+                    sink: self.sink.clone(),
+                }),
+                line: None,
+                received_at: wall_now(),
+                job,
+            })
+            .collect())
+    }
+}
+
+/// A bank, a ledger and a sink that outlive the engines that run between them.
+pub(crate) struct World {
+    pub(crate) bank: ScriptedBank,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) sink: Collector,
+    pub(crate) answers: Answers,
+    pub(crate) settings: Settings,
+}
+
+impl World {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>) -> Self {
+        let rules = Rules {
+            resend_window: Duration::from_secs(600),
+            max_attempts: 10,
+            backoff_base: BACKOFF_BASE,
+            asks: AskTimes::new(Duration::from_secs(300)),
+        };
+        let settings = Settings {
+            namespace: Namespace::default(),
+            rules,
+            concurrency: 4,
+            in_flight: 64,
+            fence: Fence::UntilPersonNeeded,
+            ending: Ending::WhenDry,
+            probe_every: Duration::from_secs(30),
+            drain: Duration::from_secs(45),
+        };
+        let (bank, sink, answers) =
+            (ScriptedBank::default(), Collector::default(), Answers::default());
+        Self { bank, ledger, sink, answers, settings }
+    }
+
+    pub(crate) fn ports(&self) -> Ports {
+        Ports {
+            bank: Arc::new(self.bank.clone()),
+            ledger: Arc::clone(&self.ledger),
+            sink: Arc::new(self.sink.clone()),
+            clock: Arc::new(TestClock),
+        }
+    }
+
+    pub(crate) fn source(&self, jobs: &[Job]) -> Box<dyn Source> {
+        Box::new(JobList {
+            jobs: jobs.iter().cloned().collect(),
+            answers: self.answers.clone(),
+            sink: self.sink.clone(),
+        })
+    }
+
+    /// Runs these jobs until nothing more happens.
+    pub(crate) async fn run(&self, jobs: &[Job]) -> tanda::engine::Ended {
+        let (_stopper, stop) = tanda::engine::stop::signal();
+        let (pauses, _) = tokio::sync::watch::channel(None);
+        let source = self.source(jobs);
+        tanda::engine::run(self.ports(), self.settings.clone(), source, stop, &pauses)
+            .await
+            .expect("the engine runs")
+    }
+}
+
+/// A top-up of 100.00 on the card of this number.
+pub(crate) fn job(entity_id: &str, card: u32) -> Job {
+    Draft {
+        entity_id: entity_id.to_owned(),
+        card_id: format!("car_{card:022}"),
+        operation: "topup".to_owned(),
+        amount_minor: 10_000,
+        currency: "COP".to_owned(),
+        ..Draft::default()
+    }
+    .validate(&Currencies::default())
+    .expect("a job")
+}

@@ -1,0 +1,4 @@
+//! What the tests share.
+
+pub(crate) mod fuse;
+pub(crate) mod judge;
