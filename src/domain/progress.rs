@@ -547,7 +547,7 @@ fn asked(
     reading: &Reading,
 ) -> Action {
     let last_send = progress.last_send.unwrap_or(doubt.base);
-    let settled = reading.began.since(last_send) >= rules.asks.settle_delay();
+    let settled = reading.began.surely_since(last_send) >= rules.asks.settle_delay();
     let action = match finding {
         Finding::Found { operation_id } | Finding::FoundMore { operation_id, .. } => {
             return settle(
@@ -564,7 +564,7 @@ fn asked(
             }
         }
         Finding::Absent if reading.control && settled => match doubt.first_absence {
-            Some(first) if reading.began.since(first) >= rules.asks.absence_gap() => {
+            Some(first) if reading.began.surely_since(first) >= rules.asks.absence_gap() => {
                 if let Some(action) = proven_absent(rules, progress, &doubt, reading.ended) {
                     return action;
                 }

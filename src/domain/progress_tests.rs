@@ -281,6 +281,39 @@ fn absence_needs_two_late_reads_apart_and_the_control() {
 }
 
 #[test]
+fn i1_a_wall_clock_that_jumps_forward_makes_no_absence_late() {
+    let jumped = |seconds| Moment {
+        wall: at(seconds).wall.plus(Duration::from_secs(86_400)),
+        ..at(seconds)
+    };
+    let absent_after_the_jump = |seconds| Event::Asked {
+        finding: Finding::Absent,
+        control: true,
+        began: jumped(seconds),
+        ended: jumped(seconds),
+    };
+    let doubtful = || {
+        let (progress, _) = step(calling(0), told(timeout(), 1));
+        let mut closing = at(2);
+        closing.wall = jumped(2).wall;
+        step(progress, Event::Overdue(closing)).0
+    };
+    assert!(matches!(doubtful().stage(), Stage::InDoubt(_)));
+    let (progress, _) = step(doubtful(), absent_after_the_jump(3));
+    let (_, action) = step(progress, absent_after_the_jump(80));
+    assert!(
+        matches!(action, Action::Ask { .. }),
+        "80 s after the send, by the clock that cannot jump, a late request may still come: {action:?}"
+    );
+    let (progress, _) = step(doubtful(), absent(301));
+    let (_, action) = step(progress, absent_after_the_jump(302));
+    assert!(
+        matches!(action, Action::Ask { .. }),
+        "two reads one second apart are one read: {action:?}"
+    );
+}
+
+#[test]
 fn i14_a_find_is_a_success_even_after_a_person_was_called() {
     let (progress, _) = step(calling(0), told(timeout(), 1));
     let (mut progress, _) = step(progress, Event::Overdue(at(600)));

@@ -1,7 +1,8 @@
 //! Points in time as values: [`Timestamp`] for what is written down, [`Moment`] for measuring ages.
 //!
 //! *What it promises.* An age is never understated by a wall clock that jumped back
-//! (`Moment::since` takes the larger of monotonic and wall time), and a deadline is never missed
+//! (`Moment::since` takes the larger of monotonic and wall time) nor a wait called over by one that
+//! jumped forward (`Moment::surely_since` takes monotonic time alone), and a deadline is never missed
 //! because only one of two clocks is slow (`Moment::is_after` takes the later of ours and the bank's).
 //!
 //! *What it refuses to know.* What time it is.
@@ -86,13 +87,20 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The age of `earlier`: the larger of monotonic and wall time, so that neither a suspended
-    /// machine nor a clock set back makes it look younger.
+    /// The age of `earlier`, for what must not be older: the larger of monotonic and wall time, so
+    /// that neither a suspended machine nor a clock set back makes it look younger.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         self.mono
             .saturating_sub(earlier.mono)
             .max(self.wall.since(earlier.wall))
+    }
+
+    /// The time that has surely passed since `earlier`, for what must not be younger: monotonic time
+    /// alone, which a wall clock set forward cannot stretch.
+    #[must_use]
+    pub const fn surely_since(self, earlier: Self) -> Duration {
+        self.mono.saturating_sub(earlier.mono)
     }
 
     /// This moment moved later on every clock.
@@ -161,5 +169,6 @@ mod tests {
         };
         assert_eq!(set_back.since(start), Duration::from_secs(60));
         assert_eq!(suspended.since(start), Duration::from_secs(90));
+        assert_eq!(suspended.surely_since(start), Duration::ZERO);
     }
 }

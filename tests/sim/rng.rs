@@ -1,0 +1,61 @@
+//! Seeded numbers: splitmix64 (Steele, Lea, Flood 2014), so that a seed is a whole world.
+
+/// A seeded stream of numbers.
+#[derive(Debug)]
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    /// The stream of this seed.
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from 0 to `most`.
+    pub(crate) const fn up_to(&mut self, most: u64) -> u64 {
+        self.next() % most.saturating_add(1)
+    }
+
+    /// A number from `least` to `most`.
+    pub(crate) const fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.up_to(most.saturating_sub(least))
+    }
+
+    /// A number from 1 to `most`, each order of magnitude as likely as the next: most of what
+    /// matters happens in the first seconds, and some of it after hours.
+    pub(crate) fn magnitude(&mut self, most: u64) -> u64 {
+        let bits = self.up_to(u64::from(most.max(1).ilog2()));
+        let number = (1 << bits) + self.up_to((1 << bits) - 1);
+        number.min(most.max(1))
+    }
+
+    /// True in so many of a thousand cases.
+    pub(crate) const fn per_mille(&mut self, chance: u64) -> bool {
+        self.up_to(999) < chance
+    }
+
+    /// Swarm: half of all worlds do not have this fault at all, the others have it up to `most`.
+    pub(crate) const fn swarm(&mut self, most: u64) -> u64 {
+        if self.per_mille(500) {
+            0
+        } else {
+            self.between(1, most)
+        }
+    }
+
+    /// One of these.
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        let last = choices.len().saturating_sub(1);
+        let index = self.up_to(u64::try_from(last).expect("a slice fits"));
+        let index = usize::try_from(index).expect("an index fits");
+        *choices.get(index).expect("a choice is never empty")
+    }
+}
