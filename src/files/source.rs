@@ -1,0 +1,167 @@
+//! A checked file as a source of jobs.
+//!
+//! *What it promises.* Rows are offered in their order, from the copy that was checked, with their
+//! physical line. What became of the receipts is counted. The file never forgets a row: one that
+//! is given back is offered again when the file is run again, and the ledger knows what was done.
+//!
+//! *What it refuses to know.* What an outcome means.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+
+use super::ReadingRules;
+use super::check::Checked;
+use super::refusal::{FileRefusal, FilesError};
+use super::row::Rows;
+use super::spool::Spool;
+use crate::domain::outcome::Status;
+use crate::engine::ports::{Clock, Delivery, Receipt, Source, SourceError, StoredOutcome};
+
+/// The most rows read in one call: reading is done in place, from a file that was just written and
+/// read, and this many take well under a millisecond.
+const ROWS_PER_CALL: usize = 256;
+
+/// What became of the rows offered so far. Read it at any time; it only grows.
+#[derive(Debug, Default)]
+pub struct RowCounts {
+    offered: AtomicU64,
+    given_back: AtomicU64,
+    done: [AtomicU64; Status::ALL.len()],
+}
+
+impl RowCounts {
+    /// Rows offered to the engine.
+    #[must_use]
+    pub fn offered(&self) -> u64 {
+        self.offered.load(Ordering::Relaxed)
+    }
+
+    /// Rows about which nothing was decided.
+    #[must_use]
+    pub fn given_back(&self) -> u64 {
+        self.given_back.load(Ordering::Relaxed)
+    }
+
+    /// Rows answered with this status. One answered `in_doubt` stays counted so, also where it
+    /// is settled later: the ledger has the last word.
+    #[must_use]
+    pub fn done(&self, status: Status) -> u64 {
+        self.cell(status).load(Ordering::Relaxed)
+    }
+
+    /// Rows answered with any status.
+    #[must_use]
+    pub fn all_done(&self) -> u64 {
+        Status::ALL
+            .into_iter()
+            .map(|status| self.done(status))
+            .sum()
+    }
+
+    fn cell(&self, status: Status) -> &AtomicU64 {
+        let (_, cell) = Status::ALL
+            .iter()
+            .zip(&self.done)
+            .find(|(known, _)| **known == status)
+            .expect("ALL has every status");
+        cell
+    }
+}
+
+/// Offers the rows of a checked file.
+pub struct FileSource {
+    rows: Rows,
+    counts: Arc<RowCounts>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileSource")
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FileSource {
+    /// Stands before the first row of a file whose every row is a job.
+    ///
+    /// # Errors
+    /// A refusal where the file has bad rows or is not the one that was checked; otherwise as
+    /// [`Rows::open`].
+    pub fn open(
+        spool: &Spool,
+        checked: &Checked,
+        rules: &ReadingRules,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, FilesError> {
+        let refuse = |code, what: String, remedy: &str| {
+            Err(FileRefusal::new(code, spool.file(), None, what, remedy).into())
+        };
+        if checked.sha256 != spool.sha256() {
+            let what = "it is not the file that was checked".to_owned();
+            return refuse("other_file", what, "Check it again.");
+        }
+        if !checked.is_clean() {
+            let what = format!(
+                "{} of its rows are wrong; nothing is sent",
+                checked.bad_rows()
+            );
+            return refuse("bad_rows", what, "Mend or remove them and check it again.");
+        }
+        Ok(Self {
+            rows: Rows::open(spool, rules)?,
+            counts: Arc::default(),
+            clock,
+        })
+    }
+
+    /// The counts, to be watched while the file is run.
+    #[must_use]
+    pub fn counts(&self) -> Arc<RowCounts> {
+        Arc::clone(&self.counts)
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, SourceError> {
+        let failed = |error| SourceError::new("reading the rows of a checked file", error);
+        let received_at = self.clock.wall();
+        let mut deliveries = Vec::new();
+        while deliveries.len() < max.clamp(1, ROWS_PER_CALL) {
+            let Some(row) = self.rows.next_row().map_err(failed)? else {
+                break;
+            };
+            let job = row.job.map_err(|_| {
+                let what = format!("line {} was a job when it was checked", row.line);
+                SourceError::new("reading the rows of a checked file", what)
+            })?;
+            deliveries.push(Delivery {
+                job,
+                line: Some(row.line),
+                received_at,
+                receipt: Box::new(RowReceipt(Arc::clone(&self.counts))),
+            });
+        }
+        let offered = u64::try_from(deliveries.len()).expect("a length fits 64 bits");
+        self.counts.offered.fetch_add(offered, Ordering::Relaxed);
+        Ok(deliveries)
+    }
+}
+
+/// The right to one answer about one row.
+struct RowReceipt(Arc<RowCounts>);
+
+#[async_trait]
+impl Receipt for RowReceipt {
+    async fn done(self: Box<Self>, outcome: &StoredOutcome) {
+        self.0.cell(outcome.status).fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn back(self: Box<Self>) {
+        self.0.given_back.fetch_add(1, Ordering::Relaxed);
+    }
+}
