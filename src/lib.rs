@@ -4,4 +4,5 @@ pub mod domain;
 pub mod engine;
 pub mod telemetry;
 pub mod files;
+pub mod ledger;
 pub mod wire;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tanda::domain::job::Job;
 use tanda::domain::outcome::Status;
-use tanda::engine::ports::Sight;
+use tanda::domain::time::Timestamp;
+use tanda::engine::ports::{Control, Sight};
 use tanda::ledger::MemoryLedger;
 
 use crate::support::fuse::Fuse;
@@ -21,8 +22,13 @@ fn jobs() -> Vec<Job> {
         .collect()
 }
 
-fn world() -> World {
+/// A world in which the positive control is on record: without it an absence proves nothing, and
+/// jobs that were never applied would rightly stay in doubt.
+async fn world() -> World {
     let world = World::new(Arc::new(MemoryLedger::new()));
+    let entity_id = job("control", 99).entity_id;
+    let control = Control { entity_id, seen_at: Timestamp::from_millis(0) };
+    world.ledger.note_control(control).await.expect("memory");
     world.bank.script("lost-reply", &[Does::ApplyAndLoseReply; 3]);
     world.bank.script("lost-request", &[Does::LoseRequest; 3]);
     world.bank.script("refused", &[Does::Refuse; 5]);
@@ -75,7 +81,7 @@ async fn judge(world: &World, kills: &[usize]) {
 #[tokio::test(start_paused = true)]
 async fn i1_i5_a_kill_at_any_step_pays_once_and_loses_nothing() {
     for kill_at in 1.. {
-        let world = world();
+        let world = world().await;
         let killed = run_until_killed(&world, kill_at).await;
         world.run(&jobs()).await;
         judge(&world, &[kill_at]).await;
@@ -89,7 +95,7 @@ async fn i1_i5_a_kill_at_any_step_pays_once_and_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn i1_i13_kill_after_kill_still_settles_everything_once() {
     for stride in [3, 7, 11, 23, 40] {
-        let world = world();
+        let world = world().await;
         let mut kills = Vec::new();
         while kills.len() < 60 && run_until_killed(&world, stride).await {
             kills.push(stride);

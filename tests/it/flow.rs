@@ -77,10 +77,8 @@ async fn i8_a_resend_has_the_same_key_and_the_same_bytes_and_stays_within_the_wi
 
 #[tokio::test(start_paused = true)]
 async fn what_was_never_applied_starts_again_only_after_two_absences_with_the_control() {
-    let world = world();
-    world.settings.rules.resend_window.as_secs();
+    let mut world = world();
     world.bank.script("a", &[Does::LoseRequest]);
-    let mut world = world;
     world.settings.rules.resend_window = Duration::ZERO;
     let (took, _) = seconds(world.run(&[job("control", 9), job("a", 1)])).await;
     assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);

@@ -105,7 +105,7 @@ async fn draw_bar(watched: &Watched) {
     let mut ticks = tokio::time::interval(DRAW_EVERY);
     loop {
         ticks.tick().await;
-        bar.set_position(watched.counts.answered());
+        bar.set_position(watched.answered());
         bar.set_message(watched.message());
     }
 }
@@ -115,7 +115,7 @@ async fn write_lines(watched: &Watched) {
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let (done, rows) = (watched.counts.answered(), watched.rows);
+        let (done, rows) = (watched.answered(), watched.rows);
         eprintln!("{done} of {rows} rows; {}", watched.message());
     }
 }

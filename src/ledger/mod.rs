@@ -1,0 +1,3 @@
+//! ledger
+mod memory;
+pub use memory::MemoryLedger;
