@@ -1,3 +1,7 @@
-//! From the command line to [`tanda`], and back to an exit code.
+//! From the command line to [`tanda::app`], and back to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tanda::app::main()
+}
