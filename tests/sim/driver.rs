@@ -62,6 +62,19 @@ impl Driver {
         Self::GivesUpAsNotSent,
     ];
 
+    /// Those that sooner or later pay twice, or call unmoved what moved.
+    pub(crate) const HARMFUL: [Self; 9] = [
+        Self::SendsBeforeTheIntent,
+        Self::TakesTimeoutForRefusal,
+        Self::BelievesLateRefusal,
+        Self::BelievesOneEarlyAbsence,
+        Self::AssumesTheControl,
+        Self::NewKeyPerAttempt,
+        Self::ForgetsTheLedger,
+        Self::IgnoresTheWindow,
+        Self::GivesUpAsNotSent,
+    ];
+
     /// The rules it follows.
     pub(crate) fn rules(self, rules: Rules) -> Rules {
         if self == Self::IgnoresTheWindow {
