@@ -148,7 +148,12 @@ impl<R> Guard<R> {
         match byte {
             b'"' => self.follow_quote(),
             b'\n' => return Ok(self.follow_line_feed()),
-            b'\r' => self.after_cr = self.state != State::InQuotes,
+            b'\r' if self.state != State::InQuotes => {
+                // `csv` ends the record here, so its mark must be there now.
+                self.end_line();
+                self.after_cr = true;
+                return Ok(true);
+            }
             0 => return Err(Stop::Nul(self.line)),
             _ if byte == self.delimiter => {
                 if self.state != State::InQuotes {
@@ -186,19 +191,25 @@ impl<R> Guard<R> {
     /// Returns whether a record or an empty line ended.
     fn follow_line_feed(&mut self) -> bool {
         self.line += 1;
+        if self.state == State::InQuotes {
+            self.record.spans_lines = true;
+            return false;
+        }
+        if !self.after_cr {
+            self.end_line();
+        }
         self.after_cr = false;
+        true
+    }
+
+    fn end_line(&mut self) {
         match self.state {
-            State::InQuotes => {
-                self.record.spans_lines = true;
-                return false;
-            }
             State::RecordStart => self.empty_lines += 1,
-            State::CellStart | State::InCell | State::QuoteSeen => {
-                self.marks.push_back(self.record)
+            State::CellStart | State::InCell | State::InQuotes | State::QuoteSeen => {
+                self.marks.push_back(self.record);
             }
         }
         self.state = State::RecordStart;
-        true
     }
 
     /// Follows what was read and returns how much of it `csv` may see: all of it, or, where the

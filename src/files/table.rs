@@ -145,7 +145,7 @@ impl Opening {
         let mut records = Records::open(spool, delimiter);
         let mut blank_above = 0;
         while let Some(mark) = records.next()? {
-            if records.is_blank() {
+            if is_blank_in_any_dialect(records.record()) {
                 blank_above += 1;
                 continue;
             }
@@ -162,6 +162,12 @@ impl Opening {
         }
         Ok(None)
     }
+}
+
+/// Whether a line has nothing but blanks and delimiters, of whichever kind.
+fn is_blank_in_any_dialect(record: &StringRecord) -> bool {
+    let is_nothing = |c: char| c.is_whitespace() || matches!(c, ',' | ';');
+    record.iter().all(|cell| cell.chars().all(is_nothing))
 }
 
 impl Table {

@@ -1,5 +1,6 @@
-//! Integration tests, one binary.
+//! Integration tests, one binary: a module for each subject.
 
 mod crash;
+mod files;
 mod flow;
 mod support;

@@ -1,0 +1,68 @@
+//! How fast a large file is copied, hashed and checked, and in how much memory.
+//!
+//! `cargo bench --bench check [-- ROWS]` (a million unless said) makes a payroll file in a
+//! temporary folder and prints seconds, rows per second and the peak of resident memory.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tanda::files::{ReadingRules, Spool, check};
+
+const ROWS: u64 = 1_000_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let asked = std::env::args().skip(1).find_map(|word| word.parse().ok());
+    let rows = asked.unwrap_or(ROWS);
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("payroll.csv");
+    write_payroll(&path, rows)?;
+
+    let rules = ReadingRules::default();
+    let begun = Instant::now();
+    let spool = Spool::take(&path, folder.path(), rules.max_bytes)?;
+    let taken = begun.elapsed();
+    let checked = check(&spool, &rules)?;
+    let done = begun.elapsed();
+    assert_eq!(checked.ok, rows, "{:?}", checked.errors.first());
+
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "rows       {rows} ({} bytes)", spool.bytes())?;
+    writeln!(out, "copy, hash {taken:.2?}")?;
+    writeln!(out, "check      {:.2?}", done.saturating_sub(taken))?;
+    writeln!(out, "rows/s     {}", per_second(rows, done))?;
+    writeln!(out, "peak RSS   {}", peak_rss()?)?;
+    Ok(())
+}
+
+fn per_second(rows: u64, took: Duration) -> u128 {
+    u128::from(rows) * 1_000_000 / took.as_micros().max(1)
+}
+
+/// Rows that differ where a real file's do: id, card, amount and description.
+fn write_payroll(path: &Path, rows: u64) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    writeln!(
+        file,
+        "entity_id,card_id,operation,amount,currency,description"
+    )?;
+    for row in 1..=rows {
+        let card = (row / 4).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let operation = if row % 10 == 0 { "withdrawal" } else { "topup" };
+        let pesos = 50_000 + card % 8_000_000;
+        writeln!(
+            file,
+            "NOM-2026-11-{row:07},car_{card:022x},{operation},{pesos}.00,COP,Nómina noviembre {row}"
+        )?;
+    }
+    file.flush()
+}
+
+/// The largest resident memory of this process so far, as Linux tells it.
+fn peak_rss() -> std::io::Result<String> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    Ok(peak.unwrap_or("unknown").trim().to_owned())
+}

@@ -1,0 +1,800 @@
+//! Files as people write them: read in one way or refused by name, and given back with results.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tanda::domain::job::Operation;
+use tanda::domain::key::EventId;
+use tanda::domain::money::{Currencies, Currency};
+use tanda::domain::outcome::Status;
+use tanda::domain::time::Timestamp;
+use tanda::engine::ports::{Clock, Source as _, StoredOutcome};
+use tanda::files::{
+    Checked, Delimiter, FileSource, FilesError, OriginalRows, ReadingRules, ResultWriter,
+    RowResult, Spool, check,
+};
+
+const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
+const CARD: &str = "car_5tgliBmzjZ6mpQPRbQjfKj";
+
+struct Desk {
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).expect("a written file");
+        path
+    }
+
+    fn take(&self, path: &Path) -> Result<Spool, FilesError> {
+        Spool::take(path, self.folder.path(), ReadingRules::default().max_bytes)
+    }
+
+    fn spool(&self, bytes: &[u8]) -> Result<Spool, FilesError> {
+        self.take(&self.write("f.csv", bytes))
+    }
+
+    fn check(&self, bytes: &[u8]) -> Result<Checked, FilesError> {
+        check(&self.spool(bytes)?, &ReadingRules::default())
+    }
+}
+
+fn refused(result: Result<Checked, FilesError>) -> (&'static str, Option<u64>) {
+    let error = result.expect_err("a refusal");
+    let refusal = error.refusal().expect("the file is at fault").clone();
+    assert!(!refusal.remedy.is_empty(), "{refusal}");
+    (refusal.code, refusal.line)
+}
+
+fn row(id: &str, amount: &str) -> String {
+    format!("{id},{CARD},topup,{amount},COP,Nómina\n")
+}
+
+fn file(rows: &str) -> Vec<u8> {
+    format!("{HEADER}{rows}").into_bytes()
+}
+
+fn errors(checked: &Checked) -> Vec<(u64, &'static str, &'static str)> {
+    checked
+        .errors
+        .iter()
+        .map(|error| (error.line, error.field, error.code))
+        .collect()
+}
+
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("samples")
+        .join(name)
+}
+
+fn cop() -> Currency {
+    Currency::parse("COP").expect("a code")
+}
+
+/// Whole files that are not tables of jobs: each is refused by name, at its line.
+#[test]
+fn a_file_that_is_not_plain_csv_is_refused_by_name() {
+    let utf16: Vec<u8> = "\u{feff}entity_id\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let utf16_without_bom: Vec<u8> = HEADER.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut ods = b"PK\x03\x04\x14\0\0\x08\0\0".to_vec();
+    ods.extend(b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet");
+    let good = row("A", "1.00");
+    let wide = format!("{HEADER}").trim_end().to_owned() + &",x".repeat(251) + "\n";
+    let long_row = format!("A,{CARD},topup,1.00,COP,{}\n", "x".repeat(1_100_000));
+    let swallowed = format!("A,{CARD},topup,1.00,COP,\"x\n{}", good.repeat(30_000));
+    let cases: Vec<(&str, Vec<u8>, Option<u64>)> = vec![
+        ("empty", b"".to_vec(), None),
+        ("empty", b"\n\r\n  \n;;;\n,,\n".to_vec(), None),
+        ("empty", b"\xEF\xBB\xBF".to_vec(), None),
+        ("no_rows", HEADER.into(), Some(1)),
+        ("no_rows", file("\n,,,,,\n"), Some(1)),
+        ("utf16", utf16, None),
+        ("nul_byte", utf16_without_bom, Some(1)),
+        ("utf32", b"\0\0\xFE\xFF\0\0\0e".to_vec(), None),
+        (
+            "xlsx",
+            b"PK\x03\x04\x14\0\x06\0[Content_Types].xml".to_vec(),
+            None,
+        ),
+        ("ods", ods, None),
+        ("xls", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1".to_vec(), None),
+        ("pdf", b"%PDF-1.7\n".to_vec(), None),
+        ("markup", b"\n<html><table><tr><td>entity_id".to_vec(), None),
+        ("json", b"[{\"entity_id\":\"A\"}]".to_vec(), None),
+        (
+            "sep_line",
+            [b"sep=;\n", HEADER.as_bytes()].concat(),
+            Some(1),
+        ),
+        (
+            "sep_line",
+            [b"\nSEP=,\n", HEADER.as_bytes()].concat(),
+            Some(2),
+        ),
+        ("pipe_delimiter", HEADER.replace(',', "|").into(), Some(1)),
+        ("no_header", good.clone().into(), Some(1)),
+        ("no_header", b"Nomina de noviembre\n".to_vec(), Some(1)),
+        (
+            "not_utf8",
+            b"entity_id,card_id,operaci\xF3n\n".to_vec(),
+            None,
+        ),
+        (
+            "not_utf8",
+            [&file(&good), &b"B,N\xF3mina\n"[..]].concat(),
+            Some(3),
+        ),
+        (
+            "not_utf8",
+            file(&good).into_iter().chain(*b"B,\xC3\n").collect(),
+            Some(3),
+        ),
+        ("nul_byte", [&file(&good), &b"B\0\n"[..]].concat(), Some(3)),
+        ("lone_cr", HEADER.replace('\n', "\rA,B\r").into(), Some(1)),
+        ("lone_cr", file("A,B\rC\n"), Some(2)),
+        (
+            "unclosed_quote",
+            file(&format!("{good}B,\"x,\n{good}")),
+            Some(3),
+        ),
+        ("unclosed_quote", b"\"entity_id,card_id\n".to_vec(), Some(1)),
+        ("unclosed_quote", file(&swallowed), Some(2)),
+        ("row_too_long", file(&long_row), Some(2)),
+        ("too_many_columns", wide.into(), Some(1)),
+        (
+            "missing_column",
+            HEADER.replace("amount", "monto").into(),
+            Some(1),
+        ),
+        (
+            "missing_column",
+            HEADER.replace("card_id", "tarjeta").into(),
+            Some(1),
+        ),
+        (
+            "missing_column",
+            HEADER.replace(",currency", "").into(),
+            Some(1),
+        ),
+        (
+            "missing_column",
+            HEADER.replace("entity_id", "id").into(),
+            Some(1),
+        ),
+        (
+            "missing_column",
+            HEADER.replace("operation", "op").into(),
+            Some(1),
+        ),
+        (
+            "duplicate_column",
+            HEADER.replace("description", "Card ID").into(),
+            Some(1),
+        ),
+        (
+            "duplicate_column",
+            HEADER.replace("description", "AMOUNT").into(),
+            Some(1),
+        ),
+        (
+            "ambiguous_delimiter",
+            b"entity_id,card_id,x;currency;amount\n".to_vec(),
+            Some(1),
+        ),
+    ];
+    let desk = Desk::new();
+    for (code, bytes, line) in cases {
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        let (found, at) = refused(desk.check(&bytes));
+        assert_eq!(found, code, "{start:?}");
+        if code != "not_utf8" || line.is_some() {
+            assert_eq!(at, line, "{start:?}");
+        }
+    }
+}
+
+/// Rows that are wrong by themselves: each is told with its line, field and code.
+#[test]
+fn a_wrong_row_is_told_by_line_field_and_code() {
+    let long = "x".repeat(5_000);
+    let cases: Vec<(String, &str, &str)> = vec![
+        (row("A", "50.000"), "amount", "amount_grouping"),
+        (row("A", "\"1,234.50\""), "amount", "amount_grouping"),
+        (row("A", "\"1.234,50\""), "amount", "amount_grouping"),
+        (row("A", "\"50,000\""), "amount", "amount_grouping"),
+        (row("A", "50000.5"), "amount", "amount_format"),
+        (row("A", "0x10"), "amount", "amount_format"),
+        (row("A", "+5"), "amount", "amount_format"),
+        (row("A", "-5"), "amount", "amount_format"),
+        (row("A", "1e3"), "amount", "amount_format"),
+        (row("A", "１２"), "amount", "amount_format"),
+        (row("A", "$5"), "amount", "amount_format"),
+        (row("A", "5 000"), "amount", "amount_format"),
+        (row("A", "\t5"), "amount", "amount_format"),
+        (row("A", ""), "amount", "amount_missing"),
+        (row("A", "0.00"), "amount", "amount_range"),
+        (row("A", "99999999999999999999"), "amount", "amount_range"),
+        (row("A", "1,234.50"), "row", "cell_count"),
+        (row("A", "1.00,"), "row", "cell_count"),
+        ("A,B\n".to_owned(), "row", "cell_count"),
+        (row("", "1.00"), "entity_id", "entity_id_missing"),
+        (row("\"A\nB\"", "1.00"), "entity_id", "entity_id_control"),
+        (row("\"A\n\"", "1.00"), "entity_id", "entity_id_space"),
+        (row("no\u{301}mina", "1.00"), "entity_id", "entity_id_form"),
+        (
+            row(&"a".repeat(256), "1.00"),
+            "entity_id",
+            "entity_id_length",
+        ),
+        (row("\"A\"x", "1.00"), "row", "text_after_quote"),
+        (row("\"A\" ", "1.00"), "row", "text_after_quote"),
+        (row("A\"x\"", "1.00"), "row", "stray_quote"),
+        (row("A\\\"", "1.00"), "row", "stray_quote"),
+        (row(&long, "1.00"), "row", "cell_length"),
+        (
+            row("A", "1.00").replace("COP", "cop"),
+            "currency",
+            "currency",
+        ),
+        (
+            row("A", "1.00").replace("COP", "USD"),
+            "currency",
+            "currency",
+        ),
+        (
+            row("A", "1.00").replace("topup", "TOPUP"),
+            "operation",
+            "operation",
+        ),
+        (row("A", "1.00").replace("Kj,", "K,"), "card_id", "card_id"),
+        (row("A", "1.00").replace("Kj,", "K/,"), "card_id", "card_id"),
+        (
+            row("A", "1.00").replace("Nómina", &"x".repeat(256)),
+            "description",
+            "description",
+        ),
+        (
+            row("A", "1.00").replace("Nómina", &format!("\"x\n{}y\"", row("B", "2.00"))),
+            "row",
+            "swallowed_rows",
+        ),
+    ];
+    let desk = Desk::new();
+    for (text, field, code) in cases {
+        let checked = desk.check(&file(&text)).expect("a table");
+        assert_eq!(errors(&checked), [(2, field, code)], "{text:?}");
+        assert_eq!((checked.ok, checked.bad_rows()), (0, 1), "{text:?}");
+        assert!(checked.totals.is_empty() && checked.first_job.is_none());
+        assert!(!checked.errors[0].value.contains("5tgliBmzjZ6"), "{text:?}");
+    }
+}
+
+#[test]
+fn every_error_of_a_row_is_told_at_once() {
+    let text = format!("A,{CARD}x,pay,50.000,COP,\"a\tb\"\nB,car,topup,1,USD,\n");
+    let checked = Desk::new().check(&file(&text)).expect("a table");
+    let expected = [
+        (2, "card_id", "card_id"),
+        (2, "operation", "operation"),
+        (2, "amount", "amount_grouping"),
+        (2, "description", "description"),
+        (3, "card_id", "card_id"),
+        (3, "currency", "currency"),
+    ];
+    assert_eq!(errors(&checked), expected);
+    assert_eq!((checked.bad_rows(), checked.errors_total), (2, 6));
+}
+
+#[test]
+fn comma_semicolon_and_tab_are_told_by_the_header_alone() {
+    let desk = Desk::new();
+    for (delimiter, sign) in [
+        (Delimiter::Comma, ","),
+        (Delimiter::Semicolon, ";"),
+        (Delimiter::Tab, "\t"),
+    ] {
+        // The descriptions are full of the other delimiters, which must not count.
+        let others = ",;\t".replace(sign, "").replace('\t', " ").repeat(20);
+        let text = format!("{HEADER}{}", row("A", "1.00"))
+            .replace(',', sign)
+            .replace("Nómina", &others)
+            .replace('\n', "\r\n");
+        let bytes = [b"\xEF\xBB\xBF", text.as_bytes()].concat();
+        let checked = desk.check(&bytes).expect("a table");
+        assert_eq!(
+            (checked.delimiter, checked.ok),
+            (delimiter, 1),
+            "{:?}",
+            checked.errors
+        );
+    }
+}
+
+#[test]
+fn lines_are_physical_and_blank_rows_are_counted() {
+    let text = format!(
+        "\n , \n{HEADER}\n{}\"B\",{CARD},topup,2.00,COP,\"two\nlines\"\n,,,,,\n\n{}  \n{}",
+        row("A", "1.00"),
+        row("C", "x"),
+        row("A", "3.00"),
+    );
+    let checked = Desk::new().check(text.as_bytes()).expect("a table");
+    let expected = [
+        (6, "description", "description"),
+        (10, "amount", "amount_format"),
+        (12, "entity_id", "duplicate"),
+    ];
+    assert_eq!(checked.header_line, 3);
+    assert_eq!(errors(&checked), expected);
+    assert!(
+        checked.errors[2].message.contains("line 5"),
+        "{:?}",
+        checked.errors
+    );
+    assert_eq!((checked.rows, checked.ok, checked.skipped), (4, 1, 6));
+    assert_eq!(checked.totals.get(cop(), Operation::Topup).minor, 100);
+}
+
+#[test]
+fn an_entity_id_that_is_there_twice_is_told_also_where_its_row_is_wrong() {
+    let text = [
+        row("A", "x"),
+        row("A", "1.00"),
+        row(" A ", "y"),
+        row("a", "2.00"),
+    ]
+    .concat();
+    let checked = Desk::new().check(&file(&text)).expect("a table");
+    let expected = [
+        (2, "amount", "amount_format"),
+        (3, "entity_id", "duplicate"),
+        (4, "entity_id", "duplicate"),
+        (4, "amount", "amount_format"),
+    ];
+    assert_eq!(errors(&checked), expected);
+    assert_eq!((checked.ok, checked.bad_rows()), (1, 3));
+}
+
+#[test]
+fn both_amount_columns_must_agree_on_each_row() {
+    let header = "entity_id,card_id,operation,amount,amount_minor,currency\n";
+    let rows = format!(
+        "A,{CARD},topup,50.00,5000,COP\nB,{CARD},topup,50,50,COP\nC,{CARD},topup,,5000,COP\n\
+         D,{CARD},topup,50,50.00,COP\n"
+    );
+    let desk = Desk::new();
+    let checked = desk
+        .check(format!("{header}{rows}").as_bytes())
+        .expect("a table");
+    let expected = [
+        (3, "amount", "amount_disagrees"),
+        (4, "amount", "amount_missing"),
+        (5, "amount_minor", "amount_format"),
+    ];
+    assert_eq!(errors(&checked), expected);
+    let minor =
+        format!("entity_id,card_id,operation,Amount Minor,currency\nA,{CARD},topup,5000,COP\n");
+    let checked = desk.check(minor.as_bytes()).expect("a table");
+    assert_eq!(checked.totals.get(cop(), Operation::Topup).minor, 5_000);
+}
+
+#[test]
+fn i11_errors_and_rows_are_bounded() {
+    let desk = Desk::new();
+    let bad: String = (0..1_500).map(|n| row(&format!("R{n}"), "x")).collect();
+    let checked = desk.check(&file(&bad)).expect("a table");
+    assert_eq!((checked.errors.len(), checked.errors_total), (1_000, 1_500));
+    assert_eq!(checked.errors.last().map(|error| error.line), Some(1_001));
+
+    let rules = ReadingRules {
+        max_rows: 3,
+        ..ReadingRules::default()
+    };
+    let four: String = (0..4).map(|n| row(&format!("R{n}"), "1.00")).collect();
+    let spool = desk.spool(&file(&four)).expect("a file");
+    assert_eq!(refused(check(&spool, &rules)), ("too_many_rows", Some(5)));
+    let path = desk.write("large.csv", &file(&four));
+    let taken = Spool::take(&path, desk.folder.path(), 100).expect_err("too large");
+    assert_eq!(
+        taken.refusal().map(|refusal| refusal.code),
+        Some("too_large")
+    );
+}
+
+#[test]
+fn only_regular_files_are_taken() {
+    let desk = Desk::new();
+    let code = |path: &Path| {
+        let error = desk.take(path).expect_err("a refusal");
+        error.refusal().expect("a refusal").code
+    };
+    assert_eq!(code(desk.folder.path()), "not_a_file");
+    assert_eq!(code(Path::new("/dev/null")), "not_a_file");
+    assert_eq!(code(&desk.path("missing.csv")), "not_found");
+    let pipe = desk.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo, of coreutils").success());
+    assert_eq!(code(&pipe), "not_a_file");
+}
+
+/// F40: the file is checked, then replaced, truncated and deleted; what is sent stays what it was.
+#[test]
+fn i1_what_was_checked_is_what_is_sent_whatever_happens_to_the_file() {
+    let desk = Desk::new();
+    let path = desk.write("pay.csv", &file(&row("A", "1.00")));
+    let spool = desk.take(&path).expect("a file");
+    let rules = ReadingRules::default();
+    let before = check(&spool, &rules).expect("a table");
+    fs::write(&path, file(&row("A", "9999999.00"))).expect("replaced");
+    assert_eq!(check(&spool, &rules).expect("a table"), before);
+    fs::remove_file(&path).expect("deleted");
+    let again = check(&spool, &rules).expect("a table");
+    assert_eq!(again.totals.get(cop(), Operation::Topup).minor, 100);
+    assert_eq!(
+        fs::read_dir(desk.folder.path()).expect("a folder").count(),
+        0,
+        "no copy is left"
+    );
+}
+
+#[test]
+fn a_last_line_that_may_be_cut_off_is_not_believed() {
+    let desk = Desk::new();
+    let head = "entity_id,card_id,operation,currency,amount\n";
+    for (end, expected) in [
+        ("40000", vec![(2, "row", "cut_off")]),
+        ("40000\n", vec![]),
+        ("\"40000\"", vec![]),
+    ] {
+        let text = format!("{head}A,{CARD},topup,COP,{end}");
+        let checked = desk.check(text.as_bytes()).expect("a table");
+        assert_eq!(errors(&checked), expected, "{end}");
+        assert_eq!(checked.ends_with_line_break, end.ends_with('\n'));
+    }
+    let text = file(row("A", "1.00").trim_end());
+    let checked = desk.check(&text).expect("a table");
+    assert!(checked.is_clean() && !checked.ends_with_line_break);
+}
+
+/// 0.1 item 9: a good file cut anywhere has no amount that the whole did not have.
+#[test]
+fn a_cut_file_never_shows_another_amount() {
+    let desk = Desk::new();
+    let good: String = (1..=40)
+        .map(|n| row(&format!("R{n}"), &format!("{n}0000.0{}", n % 10)))
+        .collect();
+    let amount_last: String = (1..=20)
+        .map(|n| format!("R{n},{CARD},topup,COP,{n}0000\n"))
+        .collect();
+    let amount_last =
+        format!("entity_id,card_id,operation,currency,amount\n{amount_last}").into_bytes();
+    for whole in [file(&good), amount_last] {
+        let spool = desk.spool(&whole).expect("a file");
+        let mut rows = OriginalRows::open(&spool, &ReadingRules::default()).expect("rows");
+        let known: Vec<_> = rows
+            .next_chunk(100)
+            .expect("rows")
+            .into_iter()
+            .map(|row| row.job)
+            .collect();
+        for cut in 0..whole.len() {
+            let Ok(spool) = desk.spool(&whole[..cut]) else {
+                continue;
+            };
+            let Ok(checked) = check(&spool, &ReadingRules::default()) else {
+                continue;
+            };
+            assert!(checked.ok <= checked.rows);
+            let mut expected = tanda::domain::money::Totals::default();
+            for job in known.iter().take(usize::try_from(checked.ok).expect("few")) {
+                expected.add(job.operation, job.amount);
+            }
+            assert_eq!(checked.totals, expected, "cut at {cut}");
+        }
+    }
+}
+
+struct Midnight;
+
+impl Clock for Midnight {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+}
+
+fn stored(status: Status) -> StoredOutcome {
+    StoredOutcome {
+        event_id: EventId::from_bytes([0; 16]),
+        entity_id: None,
+        generation: None,
+        status,
+        body: Vec::new(),
+        settled_at: Timestamp::from_millis(0),
+        published: false,
+    }
+}
+
+#[tokio::test]
+async fn i7_a_file_is_offered_in_its_order_and_its_receipts_are_counted() {
+    let desk = Desk::new();
+    let rows: String = (1..=600).map(|n| row(&format!("R{n}"), "1.00")).collect();
+    let spool = desk.spool(&file(&rows)).expect("a file");
+    let rules = ReadingRules::default();
+    let checked = check(&spool, &rules).expect("a table");
+    let mut source = FileSource::open(&spool, &checked, &rules, Arc::new(Midnight)).expect("clean");
+    let counts = source.counts();
+    let mut offered = Vec::new();
+    loop {
+        let deliveries = source.next(500).await.expect("rows");
+        if deliveries.is_empty() {
+            break;
+        }
+        for (index, delivery) in deliveries.into_iter().enumerate() {
+            offered.push((delivery.line, delivery.job.entity_id.as_str().to_owned()));
+            match index {
+                0 => delivery.receipt.back().await,
+                1 => delivery.receipt.done(&stored(Status::Rejected)).await,
+                _ => delivery.receipt.done(&stored(Status::Succeeded)).await,
+            }
+        }
+    }
+    let expected: Vec<_> = (1..=600_u64)
+        .map(|n| (Some(n + 1), format!("R{n}")))
+        .collect();
+    assert_eq!(offered, expected);
+    assert_eq!((counts.offered(), counts.given_back()), (600, 3));
+    assert_eq!(
+        (
+            counts.done(Status::Rejected),
+            counts.done(Status::Succeeded)
+        ),
+        (3, 594)
+    );
+    assert_eq!(counts.all_done(), 597);
+}
+
+#[test]
+fn a_file_with_bad_rows_is_no_source() {
+    let desk = Desk::new();
+    let rules = ReadingRules::default();
+    let spool = desk.spool(&file(&row("A", "x"))).expect("a file");
+    let checked = check(&spool, &rules).expect("a table");
+    let clock = || Arc::new(Midnight);
+    let error = FileSource::open(&spool, &checked, &rules, clock()).expect_err("bad rows");
+    assert_eq!(
+        error.refusal().map(|refusal| refusal.code),
+        Some("bad_rows")
+    );
+    let other = desk.spool(&file(&row("A", "1.00"))).expect("a file");
+    let error = FileSource::open(&other, &checked, &rules, clock()).expect_err("another file");
+    assert_eq!(
+        error.refusal().map(|refusal| refusal.code),
+        Some("other_file")
+    );
+}
+
+/// Writes the result file of a file, every row with this result, and returns its bytes.
+fn results_of(desk: &Desk, spool: &Spool, result: &RowResult) -> Vec<u8> {
+    let mut rows = OriginalRows::open(spool, &ReadingRules::default()).expect("rows");
+    let path = desk.path("out.results.csv");
+    let mut writer = ResultWriter::create(&path, rows.layout()).expect("a writer");
+    loop {
+        let chunk = rows.next_chunk(2).expect("rows");
+        if chunk.is_empty() {
+            break;
+        }
+        assert!(!path.exists(), "it appears whole or not at all");
+        for row in &chunk {
+            writer.row(row, result).expect("a written row");
+        }
+    }
+    writer.finish().expect("a whole file");
+    let mode = fs::metadata(&path).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let bytes = fs::read(&path).expect("the file");
+    fs::remove_file(&path).expect("removed");
+    bytes
+}
+
+#[test]
+fn a_result_file_has_the_original_rows_and_can_be_submitted_again() {
+    let desk = Desk::new();
+    let text = format!(
+        "notes;Entity ID;card_id;operation;amount;currency;description\n\
+         \"a;\"\"b\"\"\";A;{CARD};topup;1.00;COP;Nómina\n\n;-B;{CARD};withdrawal;2;COP;\n"
+    );
+    let spool = desk
+        .spool(&[b"\xEF\xBB\xBF", text.as_bytes()].concat())
+        .expect("a file");
+    let result = RowResult {
+        status: "rejected".to_owned(),
+        reason: "=cmd()".to_owned(),
+        ..RowResult::default()
+    };
+    let bytes = results_of(&desk, &spool, &result);
+    let expected = format!(
+        "\u{feff}notes;Entity ID;card_id;operation;amount;currency;description;tanda_status;\
+         tanda_reason;tanda_bank_code;tanda_bank_log_id;tanda_operation_id;tanda_key;\
+         tanda_generation;tanda_settled_at\r\n\
+         \"a;\"\"b\"\"\";A;{CARD};topup;1.00;COP;Nómina;rejected;'=cmd();;;;;;\r\n\
+         ;-B;{CARD};withdrawal;2;COP;;rejected;'=cmd();;;;;;\r\n"
+    );
+    assert_eq!(String::from_utf8(bytes.clone()).expect("UTF-8"), expected);
+
+    let before = check(&spool, &ReadingRules::default()).expect("a table");
+    let again = desk.spool(&bytes).expect("a file");
+    let after = check(&again, &ReadingRules::default()).expect("a table");
+    assert_eq!(after.totals, before.totals);
+    assert_eq!(after.unknown_columns, ["notes"]);
+    assert_eq!(
+        results_of(&desk, &again, &result),
+        bytes,
+        "columns are replaced, not doubled"
+    );
+}
+
+#[test]
+fn a_result_file_that_is_not_finished_leaves_nothing() {
+    let desk = Desk::new();
+    let spool = desk.spool(&file(&row("A", "1.00"))).expect("a file");
+    let rows = OriginalRows::open(&spool, &ReadingRules::default()).expect("rows");
+    let path = desk.write("out.csv", b"yesterday's");
+    let writer = ResultWriter::create(&path, rows.layout()).expect("a writer");
+    drop(writer);
+    assert_eq!(fs::read(&path).expect("still there"), b"yesterday's");
+    assert_eq!(
+        fs::read_dir(desk.folder.path()).expect("a folder").count(),
+        2
+    );
+}
+
+#[test]
+fn the_payroll_sample_is_clean() {
+    let desk = Desk::new();
+    let spool = desk.take(&sample("payroll.csv")).expect("the sample");
+    let checked = check(&spool, &ReadingRules::default()).expect("a table");
+    assert_eq!(checked.errors, []);
+    assert_eq!((checked.rows, checked.skipped), (300, 0));
+    assert_eq!(checked.totals.get(cop(), Operation::Topup).count, 282);
+    assert_eq!(checked.totals.get(cop(), Operation::Withdrawal).count, 18);
+    let bytes = fs::read(sample("payroll.csv")).expect("the sample");
+    let thirteen = bytes
+        .split(|byte| !byte.is_ascii_digit())
+        .any(|run| run.len() >= 13);
+    assert!(!thirteen, "nothing in it looks like a card number");
+}
+
+#[test]
+fn the_sample_of_bad_rows_shows_each_kind_of_error() {
+    let desk = Desk::new();
+    let spool = desk.take(&sample("bad-rows.csv")).expect("the sample");
+    let checked = check(&spool, &ReadingRules::default()).expect("a table");
+    let expected = [
+        (3, "amount", "amount_grouping"),
+        (4, "amount", "amount_grouping"),
+        (5, "card_id", "card_id"),
+        (6, "operation", "operation"),
+        (8, "entity_id", "duplicate"),
+        (9, "amount", "amount_format"),
+        (10, "currency", "currency"),
+        (11, "row", "cell_count"),
+        (12, "entity_id", "entity_id_missing"),
+        (13, "amount", "amount_range"),
+    ];
+    assert_eq!(errors(&checked), expected);
+    assert_eq!((checked.rows, checked.ok, checked.skipped), (12, 2, 1));
+}
+
+#[test]
+fn the_payroll_generator_writes_what_is_read() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/make-payroll");
+    let run = || {
+        let made = std::process::Command::new("python3")
+            .arg(&script)
+            .args(["--rows", "2000", "--seed", "7"])
+            .output()
+            .expect("Python 3");
+        assert!(made.status.success());
+        made.stdout
+    };
+    let bytes = run();
+    assert_eq!(bytes, run(), "the same for the same arguments");
+    let checked = Desk::new().check(&bytes).expect("a table");
+    assert!(checked.is_clean(), "{:?}", checked.errors.first());
+    assert_eq!(checked.rows, 2_000);
+    let withdrawn = checked.totals.get(cop(), Operation::Withdrawal).count;
+    assert!((100..300).contains(&withdrawn), "{withdrawn}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Any cells survive the way through a result file and back.
+    #[test]
+    fn what_is_written_is_what_is_read(notes in prop::collection::vec("[ -~ñ\n\"';,\t=]{0,12}", 1..8)) {
+        let mut original = csv::WriterBuilder::new().from_writer(Vec::new());
+        original.write_record(["note", "entity_id", "card_id", "operation", "amount", "currency"]).expect("memory");
+        for (index, note) in notes.iter().enumerate() {
+            let id = format!("R{index}");
+            original.write_record([note, &id, CARD, "topup", "1.00", "COP"]).expect("memory");
+        }
+        let desk = Desk::new();
+        let spool = desk.spool(&original.into_inner().expect("memory")).expect("a file");
+        let checked = check(&spool, &ReadingRules::default()).expect("a table");
+        prop_assume!(checked.is_clean());
+        let bytes = results_of(&desk, &spool, &RowResult::default());
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        let read: Vec<String> = reader.records().map(|row| row.expect("a row")[0].to_owned()).collect();
+        prop_assert_eq!(&read, &notes);
+        let again = desk.spool(&bytes).expect("a file");
+        prop_assert_eq!(check(&again, &ReadingRules::default()).expect("a table").totals, checked.totals);
+    }
+
+    /// Whatever gets into a good file, nothing panics, and the totals are those of the good rows.
+    #[test]
+    fn any_bytes_are_read_or_refused(noise in prop::collection::vec(any::<u8>(), 0..40), at in 0_usize..300) {
+        let mut bytes = file(&[row("A", "1.00"), row("B", "2.00")].concat());
+        let at = at.min(bytes.len());
+        bytes.splice(at..at, noise);
+        if let Ok(checked) = Desk::new().check(&bytes) {
+            prop_assert_eq!(checked.ok, checked.totals.count());
+            prop_assert_eq!(checked.is_clean(), checked.bad_rows() == 0);
+        }
+    }
+}
+
+#[test]
+fn a_currency_without_decimals_has_none() {
+    let desk = Desk::new();
+    let jpy = Currency::parse("JPY").expect("a code");
+    let rules = ReadingRules {
+        currencies: Currencies::new([(jpy, 0)]),
+        ..ReadingRules::default()
+    };
+    let text = [row("A", "5000"), row("B", "5000.00")]
+        .concat()
+        .replace("COP", "JPY");
+    let spool = desk.spool(&file(&text)).expect("a file");
+    let checked = check(&spool, &rules).expect("a table");
+    assert_eq!(errors(&checked), [(3, "amount", "amount_format")]);
+    assert_eq!(checked.totals.get(jpy, Operation::Topup).minor, 5_000);
+}
+
+/// A file that someone is still writing is not taken half.
+#[test]
+fn a_copy_is_whole() {
+    let desk = Desk::new();
+    let path = desk.write("f.csv", &file(&row("A", "1.00").repeat(10)));
+    let spool = desk.take(&path).expect("a file");
+    let mut original = fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .expect("the file");
+    original
+        .write_all(row("B", "1.00").as_bytes())
+        .expect("written");
+    let later = desk.take(&path).expect("a file");
+    assert_ne!(spool.sha256(), later.sha256());
+    let bytes = fs::read(&path).expect("the file");
+    assert_eq!(later.bytes(), u64::try_from(bytes.len()).expect("small"));
+    assert_eq!(later.sha256(), tanda::domain::digest::Digest::of(&bytes));
+}
