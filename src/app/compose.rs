@@ -1,0 +1,204 @@
+//! Composition: the rooms of one process, put together.
+//!
+//! *What it promises.* A real run gets the ledger of the configuration and the bank of its base URL;
+//! a simulated run gets the simulated bank, over HTTP on loopback, and a ledger of its own that goes
+//! with it. Nothing of the one ever reaches the other.
+//!
+//! *What it refuses to know.* What a command does with the house.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::config::{BankConfig, Config};
+use super::exit::{Exit, Failure};
+use crate::bank::{BankClient, BankSettings, Credential};
+use crate::domain::digest::Digest;
+use crate::engine::SystemClock;
+use crate::engine::ports::Ledger;
+use crate::ledger::{Binding, SqliteLedger};
+use crate::simulator::faults::Faults;
+use crate::simulator::server::SimulatedBank;
+use crate::simulator::{self, World};
+
+/// The token of the built-in simulated bank: no secret.
+pub(super) const SIMULATED_TOKEN: &str = "simulated";
+
+/// How the built-in simulated bank behaves.
+#[derive(Debug)]
+pub(super) struct Simulation {
+    /// Which faults it deals.
+    pub(super) faults: String,
+    /// Which requests meet them.
+    pub(super) seed: u64,
+}
+
+/// The rooms of one process.
+pub(super) struct House {
+    ledger: Arc<SqliteLedger>,
+    bank: Arc<BankClient>,
+    spool_dir: PathBuf,
+    simulated: Option<Simulated>,
+}
+
+/// What a simulated run has besides.
+struct Simulated {
+    /// Removed with everything in it when the house closes.
+    _folder: TempDir,
+    _stop: oneshot::Sender<()>,
+    _server: JoinSet<()>,
+}
+
+impl House {
+    /// The ledger and the bank of this configuration.
+    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        let path = config.ledger_path().map_err(|error| Failure::new(Exit::Usage, error))?;
+        let bank = bank_client(&config.bank)?;
+        let spool_dir = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+        let ledger = open_ledger(config, &path, &bank)?;
+        Ok(Self { ledger, bank, spool_dir, simulated: None })
+    }
+
+    /// A simulated bank on loopback, and a ledger that goes with it.
+    pub(super) async fn simulated(
+        config: &Config,
+        simulation: &Simulation,
+    ) -> Result<Self, Failure> {
+        let unusable = |error: anyhow::Error| Failure::new(Exit::Unusable, error);
+        let folder = tempfile::Builder::new()
+            .prefix("tanda-simulated-")
+            .tempdir()
+            .context("no temporary folder could be made")
+            .map_err(unusable)?;
+        let (address, stop, server) = start_simulator(simulation).await?;
+        let bank = bank_client(&BankConfig {
+            base_url: format!("http://{address}"),
+            token: Some(SIMULATED_TOKEN.to_owned().into()),
+            ..BankConfig::default()
+        })?;
+        let path = folder.path().join("ledger.db");
+        SqliteLedger::create(&path).map_err(|error| Failure::new(Exit::Unusable, error))?;
+        let ledger = open_ledger(config, &path, &bank)?;
+        let spool_dir = folder.path().to_path_buf();
+        let simulated = Simulated { _folder: folder, _stop: stop, _server: server };
+        Ok(Self { ledger, bank, spool_dir, simulated: Some(simulated) })
+    }
+
+    /// The ledger, to look things up.
+    pub(super) fn ledger(&self) -> &dyn Ledger {
+        &*self.ledger
+    }
+
+    /// The ledger, as the engine's door.
+    pub(super) fn ledger_port(&self) -> Arc<dyn Ledger> {
+        Arc::clone(&self.ledger) as Arc<dyn Ledger>
+    }
+
+    /// The bank.
+    pub(super) fn bank(&self) -> Arc<BankClient> {
+        Arc::clone(&self.bank)
+    }
+
+    /// A private folder for copies of files.
+    pub(super) fn spool_dir(&self) -> &Path {
+        &self.spool_dir
+    }
+
+    /// Writes what is lazy and lets go.
+    pub(super) async fn close(self) -> Result<(), Failure> {
+        let Self { ledger, simulated, .. } = self;
+        let closed = ledger.close().await;
+        drop(simulated);
+        closed.map_err(|error| Failure::new(Exit::Unusable, error))
+    }
+}
+
+fn open_ledger(
+    config: &Config,
+    path: &Path,
+    bank: &BankClient,
+) -> Result<Arc<SqliteLedger>, Failure> {
+    let settings = config
+        .settings(crate::engine::settings::Ending::WhenDry)
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    let binding = Binding { namespace: settings.namespace, bank_origin: bank.origin().to_owned() };
+    SqliteLedger::open(path, &binding)
+        .map(Arc::new)
+        .map_err(|error| Failure::new(Exit::Unusable, error))
+}
+
+fn bank_client(config: &BankConfig) -> Result<Arc<BankClient>, Failure> {
+    let credential = match (&config.token, &config.token_file) {
+        (_, Some(path)) => Credential::from_file(path),
+        (Some(token), None) => Credential::fixed(token.clone()),
+        (None, None) => {
+            let error = anyhow!(
+                "there is no token for the bank; nothing was started. Give it in TANDA_BANK__TOKEN, \
+                 or name its file in bank.token_file"
+            );
+            return Err(Failure::new(Exit::Credentials, error));
+        }
+    };
+    let credential = credential.map_err(|error| Failure::new(Exit::Credentials, error))?;
+    let settings = BankSettings {
+        base_url: config.base_url.clone(),
+        credential,
+        connect_timeout: Duration::from_secs(config.connect_timeout_s),
+        request_timeout: Duration::from_secs(config.request_timeout_s),
+    };
+    BankClient::new(settings)
+        .map(Arc::new)
+        .map_err(|error| Failure::new(Exit::Usage, error))
+}
+
+/// A world as its settings say.
+pub(super) fn world(
+    faults: &str,
+    seed: u64,
+    token: &str,
+    opening_balance_minor: Option<i64>,
+) -> Result<SimulatedBank, Failure> {
+    let faults = Faults::parse(faults).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let mut settings = simulator::Settings {
+        seed,
+        token: Some(Digest::of(token.as_bytes())),
+        faults,
+        ..simulator::Settings::default()
+    };
+    settings.opening_balance_minor =
+        opening_balance_minor.unwrap_or(settings.opening_balance_minor);
+    Ok(SimulatedBank::new(World::new(settings), Arc::new(SystemClock)))
+}
+
+async fn start_simulator(
+    simulation: &Simulation,
+) -> Result<(SocketAddr, oneshot::Sender<()>, JoinSet<()>), Failure> {
+    let bank = world(&simulation.faults, simulation.seed, SIMULATED_TOKEN, None)?;
+    let listening = async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        std::io::Result::Ok((listener, address))
+    };
+    let (listener, address) = listening
+        .await
+        .context("the simulated bank could not listen on loopback")
+        .map_err(|error| Failure::new(Exit::Unusable, error))?;
+    let (stop, stopped) = oneshot::channel();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let stopped = async {
+            stopped.await.ok();
+        };
+        if let Err(error) = simulator::server::serve(bank, listener, stopped).await {
+            eprintln!("error: {:#}", anyhow::Error::new(error));
+        }
+    });
+    Ok((address, stop, server))
+}
