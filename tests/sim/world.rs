@@ -399,12 +399,23 @@ impl World {
                 self.process.slept += length;
             }
             Blow::Cancel(job) => self.cancel(job)?,
+            Blow::AskNow => self.ask_now(),
             Blow::OthersTake => self.bank.room -= 1,
             Blow::OthersGive => self.bank.room += 1,
             Blow::Block(length) => self.bank.blocked_until = self.now + length,
             Blow::Outage(length) => self.bank.away_until = self.now + length,
         }
         Ok(())
+    }
+
+    /// A person has the bank asked at once about all that is in doubt.
+    fn ask_now(&mut self) {
+        let now = self.mono();
+        for work in &mut self.work {
+            if let Doing::AwaitingAsk(at) = &mut work.doing {
+                *at = now.min(*at);
+            }
+        }
     }
 
     fn cancel(&mut self, job: usize) -> Result<(), Violation> {
@@ -552,6 +563,8 @@ impl World {
                 .expect("a window is short"),
             intent_is_durable: self.facts(job).intent,
             refusal_is_durable: self.facts(job).refusal.is_some(),
+            person_is_called: self.facts(job).person_needed,
+            body_changes: self.scenario.body_changes,
             expired: self.job(job).not_after.is_some_and(|end| at.is_after(end)),
             key,
             own_key: self.key(job),
@@ -659,7 +672,11 @@ impl World {
                 self.process.heard = Some((date, self.mono()));
                 self.process.answers += 1;
             }
-            Verdict::Unclear(_) => {}
+            Verdict::Unclear(unclarity) => {
+                if unclarity.cause == UnclearCause::Conflict {
+                    self.sends_mut(job).conflicting();
+                }
+            }
         }
         if matches!(verdict, Verdict::Accepted { .. }) && !self.control {
             self.process.control_due = Some((self.now, job));
