@@ -423,13 +423,21 @@ fn proof_of_absence_is_a_clean_start_with_a_new_window() {
         closing: None,
         reason: DoubtReason::Interrupted,
     };
-    let (progress, _) = step(job(), Event::Recovered { record, at: at(0) });
-    assert!(progress.may_have_been_executed());
-    let (progress, _) = step(progress, absent(300));
-    let (progress, action) = step(progress, absent(370));
+    let (recovered, _) = step(job(), Event::Recovered { record, at: at(0) });
+    let (live, _) = step(calling(0), told(timeout(), 1));
+    let (live, _) = step(live, Event::Overdue(at(600)));
+    for (doubtful, attempts) in [(recovered, 3), (live, 1)] {
+        starts_cleanly_after_proof(doubtful, attempts);
+    }
+}
+
+fn starts_cleanly_after_proof(doubtful: Progress, attempts: u32) {
+    assert!(doubtful.may_have_been_executed());
+    let (progress, _) = step(doubtful, absent(600));
+    let (progress, action) = step(progress, absent(670));
     assert!(matches!(action, Action::AwaitTurn { .. }), "{action:?}");
     assert!(!progress.may_have_been_executed());
-    assert_eq!((progress.attempts(), progress.spent()), (3, 1));
+    assert_eq!((progress.attempts(), progress.spent()), (attempts, 1));
     let (calling_again, _) = step(progress, Event::Turn(at(5_000)));
     let (_, action) = step(calling_again.clone(), told(refused(), 5_001));
     assert!(
