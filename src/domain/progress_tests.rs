@@ -412,6 +412,73 @@ fn other_bytes_are_never_resent() {
     assert!(matches!(action, Action::CallPerson { .. }), "{action:?}");
 }
 
+#[test]
+fn proof_of_absence_is_a_clean_start_with_a_new_window() {
+    let record = Record {
+        attempts: 3,
+        spent: 1,
+        refusal: None,
+        person_needed: false,
+        same_bytes: true,
+        closing: None,
+        reason: DoubtReason::Interrupted,
+    };
+    let (recovered, _) = step(job(), Event::Recovered { record, at: at(0) });
+    let (live, _) = step(calling(0), told(timeout(), 1));
+    let (live, _) = step(live, Event::Overdue(at(600)));
+    for (doubtful, attempts) in [(recovered, 3), (live, 1)] {
+        starts_cleanly_after_proof(doubtful, attempts);
+    }
+}
+
+fn starts_cleanly_after_proof(doubtful: Progress, attempts: u32) {
+    assert!(doubtful.may_have_been_executed());
+    let (progress, _) = step(doubtful, absent(600));
+    let (progress, action) = step(progress, absent(670));
+    assert!(matches!(action, Action::AwaitTurn { .. }), "{action:?}");
+    assert!(!progress.may_have_been_executed());
+    assert_eq!((progress.attempts(), progress.spent()), (attempts, 1));
+    let (calling_again, _) = step(progress, Event::Turn(at(5_000)));
+    let (_, action) = step(calling_again.clone(), told(refused(), 5_001));
+    assert!(
+        matches!(action, Action::Settle(Outcome::Rejected(_))),
+        "nothing unclear is left: {action:?}"
+    );
+    let (_, action) = step(calling_again, told(timeout(), 5_001));
+    let Action::AwaitTurn { deadline, .. } = action else {
+        panic!("a new window opens with the first send after the proof, got {action:?}");
+    };
+    assert_eq!(deadline, Some(at(5_600)));
+}
+
+#[test]
+fn i8_a_deferral_neither_clears_doubt_nor_widens_the_window() {
+    let (progress, _) = step(calling(0), told(timeout(), 1));
+    let (progress, _) = step(progress, Event::Turn(at(100)));
+    let (progress, action) = step(
+        progress,
+        told(Verdict::Deferred(Deferral::NoConnection), 101),
+    );
+    assert!(progress.may_have_been_executed());
+    let Action::AwaitTurn { deadline, .. } = action else {
+        panic!("expected a wait, got {action:?}");
+    };
+    assert_eq!(deadline, Some(at(600)), "counted from the first send");
+    let (_, action) = step(progress, Event::Turn(at(600)));
+    assert!(matches!(action, Action::EnterDoubt { .. }), "{action:?}");
+}
+
+#[test]
+fn i1_the_settle_delay_counts_from_the_last_send() {
+    let (progress, _) = step(calling(0), told(timeout(), 1));
+    let (progress, _) = step(progress, Event::Turn(at(200)));
+    let conflict = Verdict::Unclear(Unclarity::new(UnclearCause::Conflict));
+    let (progress, _) = step(progress, told(conflict, 201));
+    let (progress, _) = step(progress, absent(301));
+    let (_, action) = step(progress, absent(380));
+    assert!(matches!(action, Action::Ask { .. }), "{action:?}");
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let moment = (0_u64..2_000_000).prop_map(at);
     let verdict = prop_oneof![

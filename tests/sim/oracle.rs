@@ -32,16 +32,26 @@ pub(crate) struct Sends {
     open_before: bool,
     last: u64,
     first_absence: Option<(u32, u64)>,
+    /// Whether the bank answered 409 to what is open.
+    conflict: bool,
+    /// The life of the very first send, whose bytes count.
+    first_life: Option<u32>,
 }
 
 /// What a send is judged by.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a ground of its own for refusing a send"
+)]
 pub(crate) struct Sending {
     pub(crate) now: u64,
     pub(crate) life: u32,
     pub(crate) window_ms: u64,
     pub(crate) intent_is_durable: bool,
     pub(crate) refusal_is_durable: bool,
+    pub(crate) person_is_called: bool,
+    pub(crate) body_changes: bool,
     pub(crate) expired: bool,
     pub(crate) key: IdempotencyKey,
     pub(crate) own_key: IdempotencyKey,
@@ -58,6 +68,19 @@ impl Sends {
                 "I4",
                 "a refusal is on record, and the job is sent again",
             ));
+        }
+        if sending.person_is_called {
+            return Err(broken(
+                "I8",
+                "a person was called, and the job is sent by itself",
+            ));
+        }
+        let first_life = *self.first_life.get_or_insert(sending.life);
+        if sending.body_changes && first_life != sending.life {
+            return Err(broken("I8", "resent with other bytes"));
+        }
+        if self.conflict {
+            return Err(broken("I8", "resent after a 409 without proof"));
         }
         if sending.expired {
             return Err(broken("I8", "a call after not_after"));
@@ -91,6 +114,11 @@ impl Sends {
         }
     }
 
+    /// The bank answered 409.
+    pub(crate) const fn conflicting(&mut self) {
+        self.conflict = true;
+    }
+
     /// The list was read whole and does not have the job; true where that proves it.
     pub(crate) fn absent(&mut self, life: u32, began: u64, ended: u64, settle_ms: u64) {
         if began.saturating_sub(self.last) < settle_ms {
@@ -101,6 +129,7 @@ impl Sends {
             Some((first_life, first)) if first_life == life => {
                 if began.saturating_sub(first) >= gap_ms {
                     self.open = None;
+                    self.conflict = false;
                 }
             }
             _ => self.first_absence = Some((life, ended)),

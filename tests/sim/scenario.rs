@@ -29,6 +29,8 @@ pub(crate) enum Blow {
     Sleep(u64),
     /// A person cancels this job.
     Cancel(usize),
+    /// A person has the bank asked at once.
+    AskNow,
     /// Someone else takes room from the card, or gives it.
     OthersTake,
     /// As above.
@@ -168,7 +170,7 @@ fn draw_blows(rng: &mut Rng, jobs: usize, until: u64) -> Vec<(u64, Blow)> {
     for _ in 0..rng.swarm(6) {
         let length = rng.magnitude(until);
         let job = usize::try_from(rng.up_to(2)).expect("a small number") % jobs;
-        let blow = match rng.up_to(9) {
+        let blow = match rng.up_to(11) {
             0 | 1 => Blow::Kill,
             2 => Blow::Pause(length),
             3 => Blow::WallForward(rng.magnitude(30 * DAY_MS)),
@@ -178,6 +180,7 @@ fn draw_blows(rng: &mut Rng, jobs: usize, until: u64) -> Vec<(u64, Blow)> {
             6 => Blow::OthersTake,
             7 => Blow::OthersGive,
             8 => Blow::Block(length),
+            9 | 10 => Blow::AskNow,
             _ => Blow::Outage(length),
         };
         blows.push((rng.magnitude(until), blow));

@@ -27,6 +27,8 @@ const EPOCH_MS: i64 = 1_800_000_000_000;
 const STEPS_MAX: u64 = 20_000;
 /// A commit takes at most this long, in milliseconds.
 const COMMIT_MAX_MS: u64 = 50;
+/// A job that waits for a person is watched for so many asks more: it must only be asked about.
+const ASKS_AFTER_PERSON: u32 = 3;
 
 /// What happened in a world, for the report.
 #[derive(Debug, Default)]
@@ -110,6 +112,7 @@ struct Work {
     unrecorded: (u32, u32, Option<Refusal>),
     answers_seen: u64,
     late_intent: Option<u64>,
+    asks_after_person: u32,
 }
 
 impl Work {
@@ -120,6 +123,7 @@ impl Work {
             unrecorded: (0, 0, None),
             answers_seen: 0,
             late_intent: None,
+            asks_after_person: 0,
         }
     }
 }
@@ -257,7 +261,7 @@ impl World {
     // ---- the clock ----------------------------------------------------------------------------
 
     fn run(&mut self) -> Result<(), Violation> {
-        let horizon = self.scenario.faults_until + 4 * DAY_MS;
+        let horizon = self.scenario.faults_until + 8 * DAY_MS;
         while !self.is_over() {
             self.figures.steps += 1;
             if self.figures.steps > STEPS_MAX || self.now > horizon {
@@ -282,8 +286,7 @@ impl World {
     fn is_over(&self) -> bool {
         self.start_at.is_none()
             && (0..self.jobs.len()).all(|job| {
-                let waits_for_person = self.facts(job).person_needed
-                    && self.now > self.scenario.faults_until
+                let waits_for_person = self.work(job).asks_after_person >= ASKS_AFTER_PERSON
                     && matches!(self.doing(job), Doing::AwaitingAsk(_));
                 waits_for_person || matches!(self.doing(job), Doing::Finished)
             })
@@ -399,12 +402,23 @@ impl World {
                 self.process.slept += length;
             }
             Blow::Cancel(job) => self.cancel(job)?,
+            Blow::AskNow => self.ask_now(),
             Blow::OthersTake => self.bank.room -= 1,
             Blow::OthersGive => self.bank.room += 1,
             Blow::Block(length) => self.bank.blocked_until = self.now + length,
             Blow::Outage(length) => self.bank.away_until = self.now + length,
         }
         Ok(())
+    }
+
+    /// A person has the bank asked at once about all that is in doubt.
+    fn ask_now(&mut self) {
+        let now = self.mono();
+        for work in &mut self.work {
+            if let Doing::AwaitingAsk(at) = &mut work.doing {
+                *at = now.min(*at);
+            }
+        }
     }
 
     fn cancel(&mut self, job: usize) -> Result<(), Violation> {
@@ -552,6 +566,8 @@ impl World {
                 .expect("a window is short"),
             intent_is_durable: self.facts(job).intent,
             refusal_is_durable: self.facts(job).refusal.is_some(),
+            person_is_called: self.facts(job).person_needed,
+            body_changes: self.scenario.body_changes,
             expired: self.job(job).not_after.is_some_and(|end| at.is_after(end)),
             key,
             own_key: self.key(job),
@@ -659,7 +675,11 @@ impl World {
                 self.process.heard = Some((date, self.mono()));
                 self.process.answers += 1;
             }
-            Verdict::Unclear(_) => {}
+            Verdict::Unclear(unclarity) => {
+                if unclarity.cause == UnclearCause::Conflict {
+                    self.sends_mut(job).conflicting();
+                }
+            }
         }
         if matches!(verdict, Verdict::Accepted { .. }) && !self.control {
             self.process.control_due = Some((self.now, job));
@@ -706,7 +726,9 @@ impl World {
             self.control = true;
             self.note(|_| "the positive control is on record".to_owned());
         } else {
-            self.process.control_due = Some((self.now + self.scenario.settle_ms / 5, job));
+            // Each wait longer than the last: a list that mangles ids never shows the control.
+            let wait = self.scenario.settle_ms / 5 + (self.now - self.process.started) / 4;
+            self.process.control_due = Some((self.now + wait, job));
         }
     }
 
@@ -928,6 +950,8 @@ impl World {
             let list = list.unwrap_or_else(|| self.bank.list(self.now));
             find(self.job(job), &list)
         };
+        let waits = self.facts(job).person_needed && !self.has_faults();
+        self.work_mut(job).asks_after_person += u32::from(waits);
         let absent = finding == Finding::Absent;
         if absent && self.control {
             let (life, now, settle) = (self.process.life, self.now, self.scenario.settle_ms);
