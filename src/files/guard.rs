@@ -7,7 +7,7 @@
 //!
 //! *What it promises.* One [`Mark`] for each record that `csv` yields, in the same order. What
 //! spoils the whole file ([`Stop`]) is raised only after every record before it was read. A record
-//! never grows beyond [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES) and one read.
+//! never grows beyond [`MAX_ROW_BYTES`] and one read.
 //!
 //! *What it refuses to know.* Columns, encodings and money.
 

@@ -242,8 +242,8 @@ impl Rows {
             return error("cut_off", message.to_owned());
         }
         if mark.spans_lines && self.holds_swallowed_rows() {
-            let message = "has a quoted cell with whole rows in it; a quote too many has \
-                           probably swallowed them";
+            let message = "has a quoted cell of several lines with a whole row's worth of \
+                           delimiters; a quote too many has probably swallowed rows";
             return error("swallowed_rows", message.to_owned());
         }
         let is_long = |cell: &&str| cell.chars().nth(MAX_CELL_CHARS).is_some();
@@ -254,14 +254,15 @@ impl Rows {
         None
     }
 
-    /// Whether a line inside a cell has as many delimiters as a row of its own would have.
+    /// Whether a cell of several lines has as many delimiters as a row. A quote too many swallows
+    /// everything up to the next one; where that stands in the same column of a later row, the
+    /// record has the right number of cells, and the id of one row with the card of another.
     fn holds_swallowed_rows(&self) -> bool {
         let delimiter = char::from(self.table.delimiter.as_byte());
-        let cells = self.table.header.len();
+        let of_a_row = self.table.header.len() - 1;
         self.record()
             .iter()
-            .flat_map(|cell| cell.split('\n'))
-            .any(|line| line.split(delimiter).count() >= cells)
+            .any(|cell| cell.contains('\n') && cell.matches(delimiter).count() >= of_a_row)
     }
 }
 

@@ -61,14 +61,14 @@ impl Records {
     }
 
     fn refusal(&mut self, error: csv::Error) -> FilesError {
-        if let Some(stop) = self.reader.get_ref().stop() {
-            return stopped(stop, &self.file).into();
-        }
         if let ErrorKind::Utf8 { .. } = error.kind() {
             let line = self.reader.get_mut().take_mark().line;
             let what = "this line is not UTF-8 text; Excel's plain \"CSV\" writes the code page of \
                         its machine, in which accents are other bytes";
             return FileRefusal::new("not_utf8", &self.file, Some(line), what, SAVE_AS_UTF8).into();
+        }
+        if let Some(stop) = self.reader.get_ref().stop() {
+            return stopped(stop, &self.file).into();
         }
         FilesError::io("reading the private copy", &self.file, error.into())
     }
