@@ -7,7 +7,7 @@
 //! *What it refuses to know.* What a command does with the house.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +44,6 @@ pub(super) struct Simulation {
 pub(super) struct House {
     ledger: Arc<SqliteLedger>,
     bank: Arc<BankClient>,
-    spool_dir: PathBuf,
     simulated: Option<Simulated>,
 }
 
@@ -61,9 +60,8 @@ impl House {
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
         let path = config.ledger_path().map_err(|error| Failure::new(Exit::Usage, error))?;
         let bank = bank_client(&config.bank)?;
-        let spool_dir = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
         let ledger = open_ledger(config, &path, &bank)?;
-        Ok(Self { ledger, bank, spool_dir, simulated: None })
+        Ok(Self { ledger, bank, simulated: None })
     }
 
     /// A simulated bank on loopback, and a ledger that goes with it.
@@ -86,9 +84,8 @@ impl House {
         let path = folder.path().join("ledger.db");
         SqliteLedger::create(&path).map_err(|error| Failure::new(Exit::Unusable, error))?;
         let ledger = open_ledger(config, &path, &bank)?;
-        let spool_dir = folder.path().to_path_buf();
         let simulated = Simulated { _folder: folder, _stop: stop, _server: server };
-        Ok(Self { ledger, bank, spool_dir, simulated: Some(simulated) })
+        Ok(Self { ledger, bank, simulated: Some(simulated) })
     }
 
     /// The ledger, to look things up.
@@ -104,11 +101,6 @@ impl House {
     /// The bank.
     pub(super) fn bank(&self) -> Arc<BankClient> {
         Arc::clone(&self.bank)
-    }
-
-    /// A private folder for copies of files.
-    pub(super) fn spool_dir(&self) -> &Path {
-        &self.spool_dir
     }
 
     /// Writes what is lazy and lets go.

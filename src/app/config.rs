@@ -238,6 +238,15 @@ impl Config {
         Ok(Currencies::new(digits.collect::<anyhow::Result<Vec<_>>>()?))
     }
 
+    /// Where private copies of files go: beside the ledger, where its folder is there.
+    pub(super) fn spool_dir(&self) -> PathBuf {
+        self.ledger_path()
+            .ok()
+            .and_then(|path| path.parent().map(Path::to_path_buf))
+            .filter(|folder| folder.is_dir())
+            .unwrap_or_else(std::env::temp_dir)
+    }
+
     /// Where the ledger is.
     pub(super) fn ledger_path(&self) -> anyhow::Result<PathBuf> {
         let Some(url) = &self.ledger.url else {

@@ -273,7 +273,7 @@ pub(super) struct Gate {
     flow: Mutex<Flow>,
     clocks: Arc<Clocks>,
     changed: watch::Sender<Option<Pause>>,
-    last_card: Mutex<Option<CardId>>,
+    probe_card: Mutex<Option<CardId>>,
 }
 
 impl Gate {
@@ -294,7 +294,7 @@ impl Gate {
             flow: Mutex::new(flow),
             clocks,
             changed,
-            last_card: Mutex::new(None),
+            probe_card: Mutex::new(None),
         }
     }
 
@@ -329,10 +329,10 @@ impl Gate {
     }
 
     fn remember(&self, card_id: &CardId) {
-        let mut last = lock(&self.last_card);
-        if last.is_none() {
-            *last = Some(card_id.clone());
-            drop(last);
+        let mut card = lock(&self.probe_card);
+        if card.is_none() {
+            *card = Some(card_id.clone());
+            drop(card);
             self.changed.send_modify(|_| {});
         }
     }
@@ -342,7 +342,7 @@ impl Gate {
         let mut changed = self.changed.subscribe();
         loop {
             let due = self.with_flow(|flow| flow.probe_at());
-            let card = lock(&self.last_card).clone();
+            let card = lock(&self.probe_card).clone();
             if let (Some(at), Some(card)) = (due, card) {
                 self.clocks.sleep_until(at).await;
                 let result = bank.probe(&card).await;

@@ -26,8 +26,8 @@ use crate::app::compose::{House, Simulation};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::app::signals::{self, Signal};
-use crate::domain::job::{CardId, Operation};
-use crate::domain::money::{Currencies, Currency};
+use crate::domain::job::CardId;
+use crate::domain::money::Currencies;
 use crate::domain::outcome::Status;
 use crate::engine::ports::{Bank as _, Clock as _, ListFault};
 use crate::engine::settings::Ending;
@@ -40,10 +40,10 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     let expected = confirm::parse_expected(&args.expect_totals, &rules.currencies)
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     demand_consent(&args)?;
-    let house = open_house(&config, &args).await?;
-    let Some((spool, checked)) = take_file(&args.file, &house, &rules)? else {
+    let Some((spool, checked)) = take_file(&args.file, &config.spool_dir(), &rules)? else {
         return Ok(Exit::Input);
     };
+    let house = open_house(&config, &args).await?;
     let before = survey(&house, &spool, &rules).await?;
     eprint!("{}", report::preview(&args.file, &checked, &before, &rules.currencies));
     let consent = Consent { args: &args, expected: &expected, currencies: &rules.currencies };
@@ -104,10 +104,10 @@ fn demand_consent(args: &RunArgs) -> Result<(), Failure> {
 /// then been said.
 fn take_file(
     file: &Path,
-    house: &House,
+    spool_dir: &Path,
     rules: &ReadingRules,
 ) -> Result<Option<(Spool, Checked)>, Failure> {
-    let taken = Spool::take(file, house.spool_dir(), rules.max_bytes)
+    let taken = Spool::take(file, spool_dir, rules.max_bytes)
         .and_then(|spool| files::check(&spool, rules).map(|checked| (spool, checked)));
     let (spool, checked) = match taken {
         Ok(taken) => taken,
@@ -207,7 +207,7 @@ async fn flow(
         .map_err(|error| Failure::new(Exit::Input, error))?;
     let (stopper, stop) = crate::engine::stop::signal();
     let (pauses, pauses_seen) = watch::channel(None);
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(Tally::new(SystemClock.wall()));
     let watched = Watched {
         rows: checked.rows,
         counts: source.counts(),

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::watch;
 
 use crate::domain::outcome::Status;
+use crate::domain::time::Timestamp;
 use crate::engine::Pause;
 use crate::engine::ports::{Sink, SinkError, StoredOutcome};
 use crate::files::RowCounts;
@@ -25,36 +26,33 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Counts what is published.
-#[derive(Debug, Default)]
+/// Counts what became true since this run began; what an earlier run left is told elsewhere.
+#[derive(Debug)]
 pub(super) struct Tally {
+    since: Timestamp,
     succeeded: AtomicU64,
     refused: AtomicU64,
-    doubted: AtomicU64,
     doubts_settled: AtomicU64,
 }
 
 impl Tally {
-    fn in_doubt(&self) -> u64 {
-        let settled = self.doubts_settled.load(Ordering::Relaxed);
-        self.doubted.load(Ordering::Relaxed).saturating_sub(settled)
+    pub(super) fn new(since: Timestamp) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { since, succeeded: zero(), refused: zero(), doubts_settled: zero() }
     }
 }
 
 #[async_trait]
 impl Sink for Tally {
     async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
-        let counter = match outcome.status {
-            Status::Succeeded => &self.succeeded,
-            Status::Rejected | Status::NotSent | Status::Conflict | Status::Invalid => {
-                &self.refused
-            }
-            Status::InDoubt => &self.doubted,
-            Status::Waiting => return Ok(()),
-        };
+        if outcome.settled_at < self.since || !outcome.status.is_final() {
+            return Ok(());
+        }
+        let is_success = outcome.status == Status::Succeeded;
+        let counter = if is_success { &self.succeeded } else { &self.refused };
         counter.fetch_add(1, Ordering::Relaxed);
-        let was_in_doubt = outcome.status.is_final()
-            && OutcomeMessage::decode(&outcome.body).is_some_and(|message| message.seq > 1);
+        let was_in_doubt =
+            OutcomeMessage::decode(&outcome.body).is_some_and(|message| message.seq > 1);
         self.doubts_settled.fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
         Ok(())
     }
@@ -69,12 +67,21 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    fn answered(&self) -> u64 {
+        self.counts.all_done() + self.counts.given_back()
+    }
+
+    fn in_doubt(&self) -> u64 {
+        let settled = self.tally.doubts_settled.load(Ordering::Relaxed);
+        self.counts.done(Status::InDoubt).saturating_sub(settled)
+    }
+
     fn message(&self) -> String {
         let tally = &self.tally;
         let mut message = format!("{} succeeded", tally.succeeded.load(Ordering::Relaxed));
         for (count, word) in [
             (tally.refused.load(Ordering::Relaxed), "refused"),
-            (tally.in_doubt(), "in doubt"),
+            (self.in_doubt(), "in doubt"),
         ] {
             if count > 0 {
                 message.push_str(&format!(", {count} {word}"));
