@@ -279,3 +279,14 @@ async fn i11_no_more_jobs_are_taken_than_there_is_room_for() {
     assert_eq!(taken.count(), 16);
     assert!(world.bank.heard() < 300, "{} requests in an hour", world.bank.heard());
 }
+
+#[tokio::test(start_paused = true)]
+async fn i3_a_receipt_is_answered_only_once_its_outcome_is_confirmed() {
+    let world = world();
+    world.sink.refuse(5);
+    let (took, _) = seconds(world.run(&[job("a", 1)])).await;
+    // The receipts of the test assert it too: none is answered before the sink has its outcome.
+    assert_eq!(world.answers.of("a"), [Some(Status::Succeeded)]);
+    assert!(took >= 31, "waits of 1, 2, 4, 8 and 16 s between the refusals: {took}");
+    assert_eq!(world.bank.calls_for("a").len(), 1);
+}

@@ -3,4 +3,5 @@
 mod crash;
 mod files;
 mod flow;
+mod run;
 mod support;

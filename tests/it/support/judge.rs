@@ -1,6 +1,7 @@
 //! A bank that keeps books and follows a script, and the doors of an engine around it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -280,11 +281,19 @@ impl Clock for TestClock {
 
 /// A sink that keeps everything, and a receipt book.
 #[derive(Clone, Default)]
-pub(crate) struct Collector(Arc<Mutex<Vec<StoredOutcome>>>);
+pub(crate) struct Collector {
+    outcomes: Arc<Mutex<Vec<StoredOutcome>>>,
+    refusals_left: Arc<AtomicUsize>,
+}
 
 impl Collector {
     pub(crate) fn all(&self) -> Vec<StoredOutcome> {
-        self.0.lock().expect("no test panics while it holds it").clone()
+        self.outcomes.lock().expect("no test panics while it holds it").clone()
+    }
+
+    /// Confirms none of the next `times` publications.
+    pub(crate) fn refuse(&self, times: usize) {
+        self.refusals_left.store(times, Ordering::SeqCst);
     }
 
     /// The outcomes published about a job, each event once.
@@ -314,7 +323,11 @@ impl Collector {
 #[async_trait]
 impl Sink for Collector {
     async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
-        self.0.lock().expect("no test panics while it holds it").push(outcome.clone());
+        let refuses = |left: usize| left.checked_sub(1);
+        if self.refusals_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses).is_ok() {
+            return Err(SinkError("not confirmed".into()));
+        }
+        self.outcomes.lock().expect("no test panics while it holds it").push(outcome.clone());
         Ok(())
     }
 }

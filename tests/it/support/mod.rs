@@ -2,3 +2,4 @@
 
 pub(crate) mod fuse;
 pub(crate) mod judge;
+pub(crate) mod program;

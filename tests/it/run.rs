@@ -1,0 +1,237 @@
+//! `tanda run` as its users have it: the real binary on real files, with the simulated bank in the
+//! same process or in one of its own.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::support::program::{Desk, SimulatorProcess, said, statuses};
+
+const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
+
+fn project(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn row(entity_id: &str, card: u32, amount: &str) -> String {
+    format!("{entity_id},car_{card:022},topup,{amount},COP,\n")
+}
+
+fn payroll(rows: u32) -> String {
+    let rows = (0..rows).map(|n| row(&format!("E-{n}"), n / 2, "100.00"));
+    HEADER.to_owned() + &rows.collect::<String>()
+}
+
+fn counted(statuses: Vec<String>) -> BTreeMap<String, usize> {
+    statuses.into_iter().fold(BTreeMap::new(), |mut counts, status| {
+        *counts.entry(status).or_default() += 1;
+        counts
+    })
+}
+
+#[test]
+fn the_first_command_of_the_readme_pays_a_payroll_on_the_simulated_bank() {
+    let desk = Desk::new();
+    let (sample, results) = (project("samples/payroll.csv"), desk.path("results.csv"));
+    let (sample, results_text) = (sample.display().to_string(), results.display().to_string());
+    let command = ["run", &sample, "--simulate", "--yes", "--results", &results_text];
+    let run = desk.tanda(&command);
+    assert_eq!(run.status.code(), Some(6), "{}", said(&run));
+    let counts = counted(statuses(&results));
+    assert_eq!(counts, [("rejected".to_owned(), 6), ("succeeded".to_owned(), 294)].into());
+    assert!(!desk.path("ledger.db").exists(), "a simulated run has a ledger of its own");
+    let again = desk.tanda(&command);
+    assert_eq!(again.status.code(), Some(6), "it can be tried again: {}", said(&again));
+}
+
+#[test]
+fn a_simulated_run_with_faults_ends_the_same() {
+    let desk = Desk::new();
+    let (sample, results) = (project("samples/payroll.csv"), desk.path("results.csv"));
+    let (sample, results_text) = (sample.display().to_string(), results.display().to_string());
+    let faults = "error=6%,lost=5%,reset=3%";
+    let flags = ["run", &sample, "--simulate", "--yes", "--results", &results_text];
+    let run = desk.tanda(&[&flags[..], &["--faults", faults]].concat());
+    assert_eq!(run.status.code(), Some(6), "{}", said(&run));
+    assert_eq!(counted(statuses(&results))["succeeded"], 294);
+}
+
+#[test]
+fn bad_rows_are_all_named_and_nothing_is_sent() {
+    let desk = Desk::new();
+    let sample = project("samples/bad-rows.csv").display().to_string();
+    let run = desk.tanda(&["run", &sample, "--simulate", "--yes"]);
+    assert_eq!(run.status.code(), Some(3), "{}", said(&run));
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(errors.lines().filter(|line| line.starts_with("error ")).count(), 10, "{errors}");
+    assert!(errors.contains("Nothing was sent"), "{errors}");
+}
+
+#[test]
+fn without_consent_nothing_is_sent() {
+    let bank = SimulatorProcess::start("");
+    let desk = Desk::at(&bank.url);
+    let file = desk.write("pay.csv", &payroll(4));
+    for (flags, code) in [
+        (vec![], 2),
+        (vec!["--yes"], 2),
+        (vec!["--simulate"], 2),
+        (vec!["--yes", "--expect-total", "topup:COP:400,00"], 2),
+        (vec!["--yes", "--expect-total", "topup:COP:400.01"], 3),
+        (vec!["--yes", "--expect-total", "withdrawal:COP:400.00"], 3),
+        (vec!["--yes", "--expect-total", "topup:COP:400.00"], 0),
+    ] {
+        let run = desk.tanda(&[&["run", &file], &flags[..]].concat());
+        assert_eq!(run.status.code(), Some(code), "{flags:?}: {}", said(&run));
+    }
+}
+
+#[test]
+fn a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
+    let bank = SimulatorProcess::start("");
+    let desk = Desk::at(&bank.url);
+    let file = desk.write("pay.csv", &payroll(20));
+    let results = desk.path("pay.results.csv").display().to_string();
+    let consent = ["--yes", "--expect-total", "topup:COP:2000.00"];
+    for file in [&file, &file, &results] {
+        let run = desk.tanda(&[&["run", file], &consent[..]].concat());
+        assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    }
+    let extended = desk.write("more.csv", &(payroll(20) + &row("E-new", 7, "1.00")));
+    let run = desk.tanda(&["run", &extended, "--yes", "--expect-total", "topup:COP:2001.00"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("done before"), "{}", said(&run));
+    let report = report(&bank.url);
+    assert_eq!(report["entities"].as_object().expect("entities").len(), 21);
+    assert!(report["entities"].as_object().expect("entities").values().all(|e| e["movements"] == 1));
+}
+
+fn report(url: &str) -> serde_json::Value {
+    use std::io::{Read as _, Write as _};
+    let address = url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).expect("the simulator answers");
+    let request = "GET /_simulator/report HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("the simulator reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the simulator answers");
+    let text = String::from_utf8(answer).expect("UTF-8");
+    let (_, body) = text.split_once("\r\n\r\n").expect("a body");
+    serde_json::from_str(body).expect("JSON")
+}
+
+#[test]
+fn one_changed_row_is_a_conflict_and_is_not_sent() {
+    let bank = SimulatorProcess::start("");
+    let desk = Desk::at(&bank.url);
+    let file = desk.write("pay.csv", &payroll(3));
+    desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:300.00"]);
+    let changed = payroll(3).replacen("100.00", "900.00", 1);
+    let file = desk.write("changed.csv", &changed);
+    let run = desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:1100.00"]);
+    assert_eq!(run.status.code(), Some(6), "{}", said(&run));
+    let counts = counted(statuses(&desk.path("changed.results.csv")));
+    assert_eq!(counts, [("conflict".to_owned(), 1), ("succeeded".to_owned(), 2)].into());
+    assert_eq!(report(&bank.url)["totals"][0]["minor"], 30_000);
+}
+
+#[test]
+fn what_cannot_start_says_so_and_starts_nothing() {
+    let bank = SimulatorProcess::start("");
+    let consent = ["--yes", "--expect-total", "topup:COP:200.00"];
+    let run = |desk: &Desk| {
+        let file = desk.write("pay.csv", &payroll(2));
+        desk.tanda(&[&["run", &file], &consent[..]].concat())
+    };
+    let mut no_ledger = Desk::new();
+    no_ledger.set("TANDA_BANK__BASE_URL", &bank.url);
+    let mut wrong_token = Desk::at(&bank.url);
+    wrong_token.set("TANDA_BANK__TOKEN", "wrong");
+    let mut no_token = Desk::at(&bank.url);
+    no_token.set("TANDA_BANK__TOKEN_FILE", "/nonexistent/token");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("http://{}", free.local_addr().expect("an address"));
+    drop(free);
+    let mut other_bank = Desk::at(&bank.url);
+    assert_eq!(run(&other_bank).status.code(), Some(0));
+    other_bank.set("TANDA_BANK__BASE_URL", "http://127.0.0.1:9");
+    let mut plain_http = Desk::at(&bank.url);
+    plain_http.set("TANDA_BANK__BASE_URL", "http://example.com");
+    let mut bad_setting = Desk::at(&bank.url);
+    bad_setting.set("TANDA_ENGINE__CONCURENCY", "4");
+    for (name, desk, code) in [
+        ("no ledger", no_ledger, 8),
+        ("wrong token", wrong_token, 4),
+        ("no token file", no_token, 4),
+        ("nobody there", Desk::at(&nobody), 8),
+        ("another bank's ledger", other_bank, 8),
+        ("plain http", plain_http, 2),
+        ("a misspelt setting", bad_setting, 2),
+    ] {
+        let run = run(&desk);
+        assert_eq!(run.status.code(), Some(code), "{name}: {}", said(&run));
+        let errors = String::from_utf8_lossy(&run.stderr);
+        assert!(errors.contains("othing was"), "{name} does not say what it means: {errors}");
+    }
+    assert_eq!(report(&bank.url)["entities"].as_object().expect("entities").len(), 2);
+}
+
+#[test]
+fn init_leaves_what_is_there() {
+    let desk = Desk::at("http://127.0.0.1:9");
+    let before = std::fs::read(desk.path("ledger.db")).expect("a ledger");
+    let again = desk.tanda(&["init"]);
+    assert!(again.status.success(), "{}", said(&again));
+    assert_eq!(std::fs::read(desk.path("ledger.db")).expect("a ledger"), before);
+}
+
+#[test]
+fn a_termination_signal_ends_a_run_in_a_consistent_state() {
+    let bank = SimulatorProcess::start("latency_ms=20");
+    let mut desk = Desk::at(&bank.url);
+    desk.set("TANDA_ENGINE__CONCURRENCY", "2");
+    let file = desk.write("pay.csv", &payroll(400));
+    let consent = ["--yes", "--expect-total", "topup:COP:40000.00"];
+    let mut command = desk.command(&[&["run", &file], &consent[..]].concat());
+    let mut child =
+        command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the program starts");
+    let mut errors = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut preview = String::new();
+    errors.read_line(&mut preview).expect("a preview");
+    while report(&bank.url)["entities"].as_object().expect("entities").is_empty() {}
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(143));
+    let counts = counted(statuses(&desk.path("pay.results.csv")));
+    let applied = report(&bank.url)["entities"].as_object().expect("entities").len();
+    assert_eq!(counts["succeeded"], applied, "{counts:?}");
+    assert_eq!(counts["waiting"] + applied, 400, "{counts:?}");
+    let run = desk.tanda(&[&["run", &file], &consent[..]].concat());
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+}
+
+#[test]
+fn i9_an_outage_in_the_middle_costs_no_row() {
+    let bank = SimulatorProcess::start("latency_ms=5,outage=1s+3s");
+    let mut desk = Desk::at(&bank.url);
+    desk.set("TANDA_ENGINE__CONCURRENCY", "4");
+    let file = desk.write("pay.csv", &payroll(2_000));
+    let run = desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:200000.00"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("bank_not_answering"), "{}", said(&run));
+    let asked = report(&bank.url)["requests"]["operations"].as_u64().expect("a count");
+    assert!(asked <= 2_050, "{asked} calls for 2,000 rows");
+}
+
+#[test]
+fn i1_i10_killed_runs_pay_once_and_close() {
+    let run = Command::new(project("scripts/kill"))
+        .args(["--tanda", env!("CARGO_BIN_EXE_tanda")])
+        .args(["--rows", "1500", "--kills", "6", "--longest", "0.5", "--seed", "7"])
+        .output()
+        .expect("the script starts");
+    assert!(run.status.success(), "{}", said(&run));
+    assert!(String::from_utf8_lossy(&run.stdout).contains("0 violations"), "{}", said(&run));
+}

@@ -1,0 +1,131 @@
+//! The program as its users have it: the real binary, its files, and the simulated bank as a
+//! process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const TANDA: &str = env!("CARGO_BIN_EXE_tanda");
+
+/// A folder with a configuration of its own.
+pub(crate) struct Desk {
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ledger = folder.path().join("ledger.db");
+        let settings = vec![
+            ("TANDA_LEDGER__URL".to_owned(), format!("sqlite:{}", ledger.display())),
+            ("TANDA_BANK__TOKEN".to_owned(), "simulated".to_owned()),
+            ("TANDA_ENGINE__BACKOFF_BASE_MS".to_owned(), "20".to_owned()),
+            ("TANDA_ENGINE__SETTLE_DELAY_S".to_owned(), "1".to_owned()),
+            ("TANDA_ENGINE__PROBE_EVERY_S".to_owned(), "1".to_owned()),
+        ];
+        Self { folder, settings }
+    }
+
+    /// A desk whose bank is at this address and whose ledger is made.
+    pub(crate) fn at(bank: &str) -> Self {
+        let mut desk = Self::new();
+        desk.set("TANDA_BANK__BASE_URL", bank);
+        let made = desk.tanda(&["init"]);
+        assert!(made.status.success(), "{}", said(&made));
+        desk
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file; its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("a file in the temporary folder");
+        path.display().to_string()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(TANDA);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn tanda(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program starts")
+    }
+}
+
+/// Everything that a command said, for failure messages.
+pub(crate) fn said(output: &Output) -> String {
+    format!(
+        "{}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// The rows of a CSV file, by column name. Good for files without quotes that span lines.
+pub(crate) fn statuses(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).expect("a result file");
+    let mut lines = text.lines();
+    let header = lines.next().expect("a header");
+    let columns = header.split(',').count();
+    let status = header.split(',').position(|name| name == "tanda_status").expect("a status");
+    lines
+        .map(|line| {
+            // Counted from the end: descriptions may have commas, our columns have none.
+            let cell = line.rsplit(',').nth(columns - 1 - status).expect("a status");
+            cell.trim_matches('"').to_owned()
+        })
+        .collect()
+}
+
+/// `tanda simulator` as a process; it is stopped when dropped.
+pub(crate) struct SimulatorProcess {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl SimulatorProcess {
+    pub(crate) fn start(faults: &str) -> Self {
+        let mut child = Command::new(TANDA)
+            .args(["simulator", "--listen", "127.0.0.1:0", "--faults", faults])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the simulator starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .expect("an address")
+            .to_owned();
+        Self { child, url }
+    }
+}
+
+impl Drop for SimulatorProcess {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
