@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 const CARD: &str = "/v1/cards/car_5tgliBmzjZ6mpQPRbQjfKj/prepaid/operations";
+const BODY: &str =
+    r#"{"amount":{"amount":100,"currency":"COP"},"entity_id":"EMP-1","operation":"topup"}"#;
 /// Longer than anything here takes; a test that meets it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,7 +56,8 @@ impl Running {
             ..Settings::default()
         });
         let clock = Arc::new(StandingClock(AtomicI64::new(1_800_000_000_000)));
-        let bank = SimulatedBank::new(world, Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared: Arc<dyn Clock> = clock.clone();
+        let bank = SimulatedBank::new(world, shared);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
@@ -250,9 +253,6 @@ async fn a_hanging_answer_never_comes_and_does_not_hold_up_the_stop() {
     assert!(hear(&mut stream).await.bytes.is_empty());
 }
 
-const BODY: &str =
-    r#"{"amount":{"amount":100,"currency":"COP"},"entity_id":"EMP-1","operation":"topup"}"#;
-
 #[tokio::test]
 async fn an_outage_refuses_connections_and_the_port_comes_back() {
     let bank = Running::start("hang=100%").await;
@@ -304,6 +304,15 @@ async fn a_stop_during_an_outage_is_a_stop() {
     bank.bank.set_out(true);
     assert!(hear(&mut idle).await.end.is_err());
     bank.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_in_the_making_is_given_before_the_stop() {
+    let bank = Running::start("latency_ms=100").await;
+    let mut stream = send(bank.address, "POST", CARD, "k", BODY).await;
+    bank.until_seen(1).await;
+    bank.stop().await;
+    assert_eq!(hear(&mut stream).await.status(), 201);
 }
 
 #[tokio::test]
