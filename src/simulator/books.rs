@@ -74,7 +74,6 @@ impl Condition {
     }
 }
 
-#[derive(Debug)]
 struct Card {
     balance_minor: i64,
     /// Places in [`Books::operations`], oldest first.
@@ -82,7 +81,6 @@ struct Card {
 }
 
 /// One operation that was performed.
-#[derive(Debug)]
 struct Performed {
     card_id: Arc<str>,
     operation: Operation,
@@ -115,7 +113,6 @@ pub(super) struct ListQuery {
 }
 
 /// The books.
-#[derive(Debug)]
 pub(super) struct Books {
     seed: u64,
     opening_balance_minor: i64,

@@ -1,7 +1,7 @@
 //! Lies on demand: which fault meets which request, by rate and seed.
 //!
 //! *What this is.* [`Faults`], read from text such as `error=6%,lost=5%,outage=10s+120s`, and the
-//! [`Dice`] that decide. A decision is a pure hash of the seed, the fault's name, the request's
+//! dice that decide. A decision is a pure hash of the seed, the fault's name, the request's
 //! key and how often that key was seen.
 //!
 //! *What it promises.* The same seed deals the same faults to the same requests in whatever order
@@ -430,8 +430,8 @@ impl Dice<'_> {
 
     /// A number for this request and this question, as good as random.
     pub(super) fn draw(&self, question: &str) -> u64 {
-        let (seed, seen) = (self.seed.to_string(), self.seen.to_string());
-        let fields = ["tanda.simulator.v1", &seed, question, self.key, &seen];
+        let (seed, times) = (self.seed.to_string(), self.seen.to_string());
+        let fields = ["tanda.simulator.v1", &seed, question, self.key, &times];
         Digest::of_fields(&fields).first_u64()
     }
 
@@ -445,8 +445,12 @@ impl Dice<'_> {
 mod tests {
     use super::*;
 
-    fn dice(seed: u64, key: &str, seen: u32) -> Dice<'_> {
-        Dice { seed, key, seen }
+    fn dice(seed: u64, key: &str, times: u32) -> Dice<'_> {
+        Dice {
+            seed,
+            key,
+            seen: times,
+        }
     }
 
     #[test]
@@ -516,9 +520,9 @@ mod tests {
     fn a_decision_hangs_on_seed_name_key_and_times_seen_only() {
         let faults = Faults::parse("lost=50%,error=50%").expect("faults");
         let alone = Faults::parse("lost=50%").expect("faults");
-        let pattern = |faults: &Faults, seed, kind, seen| -> Vec<bool> {
+        let pattern = |faults: &Faults, seed, kind, times| -> Vec<bool> {
             let keys = (0..200).map(|n| format!("key-{n}"));
-            keys.map(|key| dice(seed, &key, seen).hit(faults, kind))
+            keys.map(|key| dice(seed, &key, times).hit(faults, kind))
                 .collect()
         };
         let base = pattern(&faults, 1, FaultKind::Lost, 0);

@@ -519,7 +519,9 @@ fn i12_neither_credential_nor_card_is_in_any_debug() {
     };
     let mut world = World::new(settings.clone());
     world.answer(&request, at(0));
-    let told = format!("{request:?} {settings:?} {world:?}");
+    let report = world.report(at(0));
+    assert_eq!(report.entities.len(), 1);
+    let told = format!("{request:?} {settings:?} {world:?} {report:?}");
     let secret = Digest::of(b"good").to_string();
     for part in ["5tgliBmz", "Bearer", secret.as_str()] {
         assert!(!told.contains(part), "{part} in {told}");

@@ -4,4 +4,5 @@ mod crash;
 mod files;
 mod flow;
 mod run;
+mod simulator;
 mod support;
