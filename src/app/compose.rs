@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::config::{BankConfig, Config};
 use super::exit::{Exit, Failure};
-use crate::bank::{BankClient, BankSettings, Credential};
+use crate::bank::{BankClient, BankSettings, BankSetupError, BaseUrl, TokenSource};
 use crate::domain::digest::Digest;
 use crate::engine::SystemClock;
 use crate::engine::ports::Ledger;
@@ -58,10 +58,16 @@ struct Simulated {
 impl House {
     /// The ledger and the bank of this configuration.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
-        let path = config.ledger_path().map_err(|error| Failure::new(Exit::Usage, error))?;
+        let path = config
+            .ledger_path()
+            .map_err(|error| Failure::new(Exit::Usage, error))?;
         let bank = bank_client(&config.bank)?;
         let ledger = open_ledger(config, &path, &bank)?;
-        Ok(Self { ledger, bank, simulated: None })
+        Ok(Self {
+            ledger,
+            bank,
+            simulated: None,
+        })
     }
 
     /// A simulated bank on loopback, and a ledger that goes with it.
@@ -84,8 +90,16 @@ impl House {
         let path = folder.path().join("ledger.db");
         SqliteLedger::create(&path).map_err(|error| Failure::new(Exit::Unusable, error))?;
         let ledger = open_ledger(config, &path, &bank)?;
-        let simulated = Simulated { _folder: folder, _stop: stop, _server: server };
-        Ok(Self { ledger, bank, simulated: Some(simulated) })
+        let simulated = Simulated {
+            _folder: folder,
+            _stop: stop,
+            _server: server,
+        };
+        Ok(Self {
+            ledger,
+            bank,
+            simulated: Some(simulated),
+        })
     }
 
     /// The ledger, to look things up.
@@ -105,7 +119,9 @@ impl House {
 
     /// Writes what is lazy and lets go.
     pub(super) async fn close(self) -> Result<(), Failure> {
-        let Self { ledger, simulated, .. } = self;
+        let Self {
+            ledger, simulated, ..
+        } = self;
         let closed = ledger.close().await;
         drop(simulated);
         closed.map_err(|error| Failure::new(Exit::Unusable, error))
@@ -120,34 +136,46 @@ fn open_ledger(
     let settings = config
         .settings(crate::engine::settings::Ending::WhenDry)
         .map_err(|error| Failure::new(Exit::Usage, error))?;
-    let binding = Binding { namespace: settings.namespace, bank_origin: bank.origin().to_owned() };
+    let binding = Binding {
+        namespace: settings.namespace,
+        bank_origin: bank.origin(),
+    };
     SqliteLedger::open(path, &binding)
         .map(Arc::new)
         .map_err(|error| Failure::new(Exit::Unusable, error))
 }
 
 fn bank_client(config: &BankConfig) -> Result<Arc<BankClient>, Failure> {
-    let credential = match (&config.token, &config.token_file) {
-        (_, Some(path)) => Credential::from_file(path),
-        (Some(token), None) => Credential::fixed(token.clone()),
+    let token = match (&config.token, &config.token_file) {
+        (_, Some(path)) => TokenSource::File(path.clone()),
+        (Some(token), None) => TokenSource::Fixed(token.clone()),
         (None, None) => {
             let error = anyhow!(
-                "there is no token for the bank; nothing was started. Give it in TANDA_BANK__TOKEN, \
+                "there is no token for the bank; nothing was sent. Give it in TANDA_BANK__TOKEN, \
                  or name its file in bank.token_file"
             );
             return Err(Failure::new(Exit::Credentials, error));
         }
     };
-    let credential = credential.map_err(|error| Failure::new(Exit::Credentials, error))?;
+    let base_url = BaseUrl::parse(&config.base_url).map_err(bank_failure)?;
     let settings = BankSettings {
-        base_url: config.base_url.clone(),
-        credential,
+        base_url,
+        token,
         connect_timeout: Duration::from_secs(config.connect_timeout_s),
         request_timeout: Duration::from_secs(config.request_timeout_s),
     };
-    BankClient::new(settings)
+    BankClient::new(settings, Arc::new(SystemClock))
         .map(Arc::new)
-        .map_err(|error| Failure::new(Exit::Usage, error))
+        .map_err(bank_failure)
+}
+
+fn bank_failure(error: BankSetupError) -> Failure {
+    let exit = match &error {
+        BankSetupError::TokenFile { .. } | BankSetupError::Token(_) => Exit::Credentials,
+        BankSetupError::BaseUrl(_) | BankSetupError::Timeouts => Exit::Usage,
+        BankSetupError::Http(_) => Exit::Unusable,
+    };
+    Failure::new(exit, anyhow::Error::new(error).context("nothing was sent"))
 }
 
 /// A world as its settings say.
@@ -166,7 +194,10 @@ pub(super) fn world(
     };
     settings.opening_balance_minor =
         opening_balance_minor.unwrap_or(settings.opening_balance_minor);
-    Ok(SimulatedBank::new(World::new(settings), Arc::new(SystemClock)))
+    Ok(SimulatedBank::new(
+        World::new(settings),
+        Arc::new(SystemClock),
+    ))
 }
 
 async fn start_simulator(

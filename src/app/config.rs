@@ -138,7 +138,10 @@ pub(super) struct FilesConfig {
 
 impl Default for FilesConfig {
     fn default() -> Self {
-        Self { max_bytes: 256 * 1024 * 1024, max_rows: 1_000_000 }
+        Self {
+            max_bytes: 256 * 1024 * 1024,
+            max_rows: 1_000_000,
+        }
     }
 }
 
@@ -167,7 +170,9 @@ impl Config {
         let mut table = toml::Table::new();
         let engine_only = environment().filter(|(name, _)| name.starts_with("TANDA_ENGINE__"));
         overlay(&mut table, engine_only)?;
-        let config: Self = table.try_into().context("the configuration cannot be used")?;
+        let config: Self = table
+            .try_into()
+            .context("the configuration cannot be used")?;
         config.check()?;
         Ok(config)
     }
@@ -181,7 +186,10 @@ impl Config {
         if self.bank.connect_timeout_s == 0
             || self.bank.connect_timeout_s >= self.bank.request_timeout_s
         {
-            faults.push("bank.connect_timeout_s must be 1 or more, and less than bank.request_timeout_s".to_owned());
+            faults.push(
+                "bank.connect_timeout_s must be 1 or more, and less than bank.request_timeout_s"
+                    .to_owned(),
+            );
         }
         if self.bank.request_timeout_s >= self.engine.drain_s {
             faults.push("engine.drain_s must be more than bank.request_timeout_s".to_owned());
@@ -192,7 +200,10 @@ impl Config {
         if faults.is_empty() {
             return Ok(());
         }
-        bail!("the configuration cannot be used; nothing was sent:\n  {}", faults.join("\n  "))
+        bail!(
+            "the configuration cannot be used; nothing was sent:\n  {}",
+            faults.join("\n  ")
+        )
     }
 
     /// The engine's settings.
@@ -273,7 +284,10 @@ fn read_table(file: Option<&Path>) -> anyhow::Result<toml::Table> {
         }
     };
     text.parse().with_context(|| {
-        format!("the configuration file {} is not valid TOML; nothing was sent", path.display())
+        format!(
+            "the configuration file {} is not valid TOML; nothing was sent",
+            path.display()
+        )
     })
 }
 
@@ -290,7 +304,9 @@ fn overlay(
 ) -> anyhow::Result<()> {
     for (name, value) in settings {
         let path = name.trim_start_matches(ENV_PREFIX).to_lowercase();
-        let Some((section, key)) = path.split_once("__") else { continue };
+        let Some((section, key)) = path.split_once("__") else {
+            continue;
+        };
         let entry = table
             .entry(section.to_owned())
             .or_insert_with(|| toml::Value::Table(toml::Table::new()));
@@ -315,9 +331,14 @@ fn data_dir() -> anyhow::Result<PathBuf> {
         .ok_or_else(|| anyhow!("neither HOME nor XDG_DATA_HOME is set: set ledger.url"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that reads the environment"
+)]
 fn absolute_from_env(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    std::env::var_os(name)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
 }
 
 /// The file that `tanda init` writes.
@@ -334,7 +355,9 @@ mod tests {
 
     fn from(text: &str, env: &[(&str, &str)]) -> anyhow::Result<Config> {
         let mut table: toml::Table = text.parse().expect("TOML");
-        let env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let env = env
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()));
         overlay(&mut table, env)?;
         let config: Config = table.try_into()?;
         config.check()?;
@@ -344,27 +367,44 @@ mod tests {
     #[test]
     fn the_file_of_init_says_what_is_built_in() {
         let config = from(TEMPLATE, &[]).expect("a good file");
-        assert_eq!(format!("{config:?}"), format!("{:?}", {
-            let mut built_in = Config::default();
-            built_in.currency.insert("COP".to_owned(), CurrencyConfig { minor_digits: 2 });
-            built_in
-        }));
+        assert_eq!(
+            format!("{config:?}"),
+            format!("{:?}", {
+                let mut built_in = Config::default();
+                built_in
+                    .currency
+                    .insert("COP".to_owned(), CurrencyConfig { minor_digits: 2 });
+                built_in
+            })
+        );
     }
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let env = [("TANDA_ENGINE__CONCURRENCY", "4"), ("TANDA_BANK__TOKEN", "12345")];
+        let env = [
+            ("TANDA_ENGINE__CONCURRENCY", "4"),
+            ("TANDA_BANK__TOKEN", "12345"),
+        ];
         let config = from("[engine]\nconcurrency = 8", &env).expect("good settings");
         assert_eq!(config.engine.concurrency, 4);
         assert!(config.bank.token.is_some());
-        assert!(!format!("{config:?}").contains("12345"), "a secret never prints");
+        assert!(
+            !format!("{config:?}").contains("12345"),
+            "a secret never prints"
+        );
     }
 
     #[test]
     fn what_cannot_be_is_refused_all_at_once() {
-        assert!(from("[engine]\nconcurency = 8", &[]).is_err(), "a misspelt key");
+        assert!(
+            from("[engine]\nconcurency = 8", &[]).is_err(),
+            "a misspelt key"
+        );
         let error = from("[engine]\ndrain_s = 1\nsettle_delay_s = 0", &[]).expect_err("two faults");
         let text = error.to_string();
-        assert!(text.contains("drain_s") && text.contains("settle_delay_s"), "{text}");
+        assert!(
+            text.contains("drain_s") && text.contains("settle_delay_s"),
+            "{text}"
+        );
     }
 }

@@ -63,10 +63,16 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into() }
+        Self {
+            exit,
+            error: error.into(),
+        }
     }
 
     pub(super) const fn internal(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Internal, error }
+        Self {
+            exit: Exit::Internal,
+            error,
+        }
     }
 }

@@ -15,11 +15,18 @@ use crate::support::fuse::Fuse;
 use crate::support::judge::{Does, World, job};
 
 fn jobs() -> Vec<Job> {
-    ["plain", "lost-reply", "lost-request", "refused", "refused-after-lost", "conflict-409"]
-        .into_iter()
-        .zip(1..)
-        .flat_map(|(name, card)| [job(name, card), job(&format!("{name}-second"), card)])
-        .collect()
+    [
+        "plain",
+        "lost-reply",
+        "lost-request",
+        "refused",
+        "refused-after-lost",
+        "conflict-409",
+    ]
+    .into_iter()
+    .zip(1..)
+    .flat_map(|(name, card)| [job(name, card), job(&format!("{name}-second"), card)])
+    .collect()
 }
 
 /// A world in which the positive control is on record: without it an absence proves nothing, and
@@ -27,12 +34,20 @@ fn jobs() -> Vec<Job> {
 async fn world() -> World {
     let world = World::new(Arc::new(MemoryLedger::new()));
     let entity_id = job("control", 99).entity_id;
-    let control = Control { entity_id, seen_at: Timestamp::from_millis(0) };
+    let control = Control {
+        entity_id,
+        seen_at: Timestamp::from_millis(0),
+    };
     world.ledger.note_control(control).await.expect("memory");
-    world.bank.script("lost-reply", &[Does::ApplyAndLoseReply; 3]);
+    world
+        .bank
+        .script("lost-reply", &[Does::ApplyAndLoseReply; 3]);
     world.bank.script("lost-request", &[Does::LoseRequest; 3]);
     world.bank.script("refused", &[Does::Refuse; 5]);
-    world.bank.script("refused-after-lost", &[Does::LoseRequest, Does::Refuse, Does::Refuse]);
+    world.bank.script(
+        "refused-after-lost",
+        &[Does::LoseRequest, Does::Refuse, Does::Refuse],
+    );
     world.bank.script("conflict-409", &[Does::Conflict]);
     world
 }
@@ -62,18 +77,33 @@ async fn judge(world: &World, kills: &[usize]) {
         let id = job.entity_id.as_str();
         let statuses = world.sink.statuses(id);
         let finals: BTreeSet<_> = statuses.iter().filter(|status| status.is_final()).collect();
-        assert_eq!(finals.len(), 1, "I4: {id} has {statuses:?} after kills at {kills:?}");
+        assert_eq!(
+            finals.len(),
+            1,
+            "I4: {id} has {statuses:?} after kills at {kills:?}"
+        );
         let succeeded = finals.contains(&Status::Succeeded);
         assert_eq!(
             succeeded,
             applied.contains_key(id),
             "I5, I14: {id} is {finals:?} after kills at {kills:?}"
         );
-        let sights = world.ledger.look(vec![job.entity_id.clone()]).await.expect("memory");
+        let sights = world
+            .ledger
+            .look(vec![job.entity_id.clone()])
+            .await
+            .expect("memory");
         assert!(matches!(sights.as_slice(), [Sight::Known { .. }]));
         for outcome in world.sink.all() {
-            let same = world.sink.all().into_iter().filter(|o| o.event_id == outcome.event_id);
-            assert!(same.map(|o| o.body).all(|body| body == outcome.body), "I4: other bytes");
+            let same = world
+                .sink
+                .all()
+                .into_iter()
+                .filter(|o| o.event_id == outcome.event_id);
+            assert!(
+                same.map(|o| o.body).all(|body| body == outcome.body),
+                "I4: other bytes"
+            );
         }
     }
 }
@@ -86,7 +116,10 @@ async fn i1_i5_a_kill_at_any_step_pays_once_and_loses_nothing() {
         world.run(&jobs()).await;
         judge(&world, &[kill_at]).await;
         if !killed {
-            assert!(kill_at > 100, "only {kill_at} steps: the fuse is not in the way");
+            assert!(
+                kill_at > 100,
+                "only {kill_at} steps: the fuse is not in the way"
+            );
             break;
         }
     }

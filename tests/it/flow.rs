@@ -53,12 +53,18 @@ async fn i1_a_reply_lost_on_every_attempt_is_found_by_asking_and_paid_once() {
     let world = world();
     world.bank.script("a", &[Does::ApplyAndLoseReply; 99]);
     world.run(&[job("a", 1)]).await;
-    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::InDoubt, Status::Succeeded]
+    );
     let last = world.sink.of("a").pop().expect("an outcome");
     assert_eq!(last.reason.as_deref(), Some("found_in_list"));
     assert!(last.bank.expect("listed").operation_id.is_some());
     assert_eq!((last.seq, world.bank.applied()["a"]), (2, 1));
-    assert!(world.bank.calls_for("a").len() > 1, "it was resent within the window");
+    assert!(
+        world.bank.calls_for("a").len() > 1,
+        "it was resent within the window"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,9 +87,18 @@ async fn what_was_never_applied_starts_again_only_after_two_absences_with_the_co
     world.bank.script("a", &[Does::LoseRequest]);
     world.settings.rules.resend_window = Duration::ZERO;
     let (took, _) = seconds(world.run(&[job("control", 9), job("a", 1)])).await;
-    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);
-    assert!((370..400).contains(&took), "absent at 310 s and at 380 s: {took}");
-    assert_eq!((world.bank.calls_for("a").len(), world.bank.applied()["a"]), (2, 1));
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::InDoubt, Status::Succeeded]
+    );
+    assert!(
+        (370..400).contains(&took),
+        "absent at 310 s and at 380 s: {took}"
+    );
+    assert_eq!(
+        (world.bank.calls_for("a").len(), world.bank.applied()["a"]),
+        (2, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +118,10 @@ async fn an_expired_job_that_was_never_applied_is_not_sent_after_proof() {
     world.settings.rules.resend_window = Duration::ZERO;
     world.bank.script("a", &[Does::LoseRequest]);
     let not_after = Some(Timestamp::from_millis(1_795_000_000_000).plus(Duration::from_secs(200)));
-    let expiring = Job { not_after, ..job("a", 1) };
+    let expiring = Job {
+        not_after,
+        ..job("a", 1)
+    };
     world.run(&[job("control", 9), expiring]).await;
     assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::NotSent]);
     assert_eq!(world.bank.applied().get("a"), None);
@@ -112,9 +130,14 @@ async fn an_expired_job_that_was_never_applied_is_not_sent_after_proof() {
 #[tokio::test(start_paused = true)]
 async fn i5_a_refusal_after_an_unclear_attempt_is_asked_about_and_found() {
     let world = world();
-    world.bank.script("a", &[Does::ApplyAndLoseReply, Does::Refuse]);
+    world
+        .bank
+        .script("a", &[Does::ApplyAndLoseReply, Does::Refuse]);
     world.run(&[job("a", 1)]).await;
-    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::InDoubt, Status::Succeeded]
+    );
     assert_eq!(world.bank.applied()["a"], 1);
 }
 
@@ -123,7 +146,10 @@ async fn a_refusal_after_a_lost_request_is_rejected_after_two_absences() {
     let world = world();
     world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
     let (took, _) = seconds(world.run(&[job("control", 9), job("a", 1)])).await;
-    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Rejected]);
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::InDoubt, Status::Rejected]
+    );
     assert!(took >= 370, "{took}");
     assert_eq!(world.bank.applied().get("a"), None);
 }
@@ -134,11 +160,16 @@ async fn i9_two_minutes_without_a_connection_cost_no_job_and_no_attempt() {
     let jobs: Vec<_> = (0..200).map(|n| job(&format!("j{n}"), n)).collect();
     world.bank.down_for(Duration::from_secs(120));
     world.run(&jobs).await;
-    assert!(jobs.iter().all(|job| world.sink.statuses(job.entity_id.as_str())
-        == [Status::Succeeded]));
+    assert!(
+        jobs.iter()
+            .all(|job| world.sink.statuses(job.entity_id.as_str()) == [Status::Succeeded])
+    );
     assert_eq!(world.bank.applied().len(), 200);
     let while_down = world.bank.heard() - 200;
-    assert!(while_down <= 30, "the bank heard {while_down} requests too many");
+    assert!(
+        while_down <= 30,
+        "the bank heard {while_down} requests too many"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +186,9 @@ async fn i9_a_refused_credential_pauses_everyone_and_rejects_nobody() {
 async fn i7_jobs_of_one_card_are_applied_one_at_a_time_in_their_order() {
     let world = world();
     let jobs: Vec<_> = (0..40).map(|n| job(&format!("j{n:02}"), n % 3)).collect();
-    world.bank.script("j00", &[Does::LoseRequest, Does::LoseRequest]);
+    world
+        .bank
+        .script("j00", &[Does::LoseRequest, Does::LoseRequest]);
     world.bank.script("j04", &[Does::NoConnection]);
     world.run(&jobs).await;
     for card in 0..3 {
@@ -180,7 +213,10 @@ async fn i7_a_job_in_doubt_holds_its_card_and_what_waits_is_given_back() {
     assert_eq!(world.answers.of("b"), [None], "it stays with its source");
     assert_eq!(world.answers.of("c"), [Some(Status::Succeeded)]);
     assert!(world.bank.calls_for("b").is_empty());
-    assert!((380..400).contains(&took), "the run waits for the first four asks: {took}");
+    assert!(
+        (380..400).contains(&took),
+        "the run waits for the first four asks: {took}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,7 +243,11 @@ async fn the_fence_opens_when_a_person_is_needed_unless_it_is_to_stay() {
             () = two_days => {}
         }
         assert_eq!(world.bank.calls_for("b").len(), expected, "{fence:?}");
-        assert_eq!(world.bank.calls_for("a").len(), 1, "nothing is sent by itself any more");
+        assert_eq!(
+            world.bank.calls_for("a").len(),
+            1,
+            "nothing is sent by itself any more"
+        );
     }
 }
 
@@ -216,7 +256,10 @@ async fn i6_another_content_under_the_same_id_never_reaches_the_bank() {
     let world = world();
     world.run(&[job("a", 1)]).await;
     world.run(&[job("a", 2)]).await;
-    assert_eq!(world.sink.statuses("a"), [Status::Succeeded, Status::Conflict]);
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::Succeeded, Status::Conflict]
+    );
     assert_eq!(world.bank.calls_for("a").len(), 1);
 }
 
@@ -240,8 +283,15 @@ async fn a_409_is_asked_about_before_anything_else() {
     let world = world();
     world.bank.script("a", &[Does::Conflict]);
     world.run(&[job("control", 9), job("a", 1)]).await;
-    assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::Succeeded]);
-    assert_eq!(world.bank.calls_for("a").len(), 2, "once more after two absences");
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::InDoubt, Status::Succeeded]
+    );
+    assert_eq!(
+        world.bank.calls_for("a").len(),
+        2,
+        "once more after two absences"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,10 +299,16 @@ async fn a_panic_after_the_intent_is_in_doubt_and_three_are_poison() {
     let mut world = world();
     world.settings.rules.resend_window = Duration::ZERO;
     world.bank.script("a", &[Does::Panic; 9]);
-    world.run(&[job("control", 9), job("a", 1), job("b", 2)]).await;
+    world
+        .run(&[job("control", 9), job("a", 1), job("b", 2)])
+        .await;
     assert_eq!(world.sink.statuses("a"), [Status::InDoubt, Status::NotSent]);
     assert_eq!(world.sink.of("a")[1].reason.as_deref(), Some("poison"));
-    assert_eq!(world.sink.statuses("b"), [Status::Succeeded], "the others go on");
+    assert_eq!(
+        world.sink.statuses("b"),
+        [Status::Succeeded],
+        "the others go on"
+    );
     assert_eq!(world.bank.calls_for("a").len(), 3);
 }
 
@@ -275,9 +331,15 @@ async fn i11_no_more_jobs_are_taken_than_there_is_room_for() {
         ended = running => assert_eq!(ended.expect("the engine runs"), Ended::Stopped),
         () = an_hour => {}
     }
-    let taken = jobs.iter().filter(|job| !world.answers.of(job.entity_id.as_str()).is_empty());
+    let taken = jobs
+        .iter()
+        .filter(|job| !world.answers.of(job.entity_id.as_str()).is_empty());
     assert_eq!(taken.count(), 16);
-    assert!(world.bank.heard() < 300, "{} requests in an hour", world.bank.heard());
+    assert!(
+        world.bank.heard() < 300,
+        "{} requests in an hour",
+        world.bank.heard()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,6 +349,9 @@ async fn i3_a_receipt_is_answered_only_once_its_outcome_is_confirmed() {
     let (took, _) = seconds(world.run(&[job("a", 1)])).await;
     // The receipts of the test assert it too: none is answered before the sink has its outcome.
     assert_eq!(world.answers.of("a"), [Some(Status::Succeeded)]);
-    assert!(took >= 31, "waits of 1, 2, 4, 8 and 16 s between the refusals: {took}");
+    assert!(
+        took >= 31,
+        "waits of 1, 2, 4, 8 and 16 s between the refusals: {took}"
+    );
     assert_eq!(world.bank.calls_for("a").len(), 1);
 }

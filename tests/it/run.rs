@@ -25,10 +25,12 @@ fn payroll(rows: u32) -> String {
 }
 
 fn counted(statuses: Vec<String>) -> BTreeMap<String, usize> {
-    statuses.into_iter().fold(BTreeMap::new(), |mut counts, status| {
-        *counts.entry(status).or_default() += 1;
-        counts
-    })
+    statuses
+        .into_iter()
+        .fold(BTreeMap::new(), |mut counts, status| {
+            *counts.entry(status).or_default() += 1;
+            counts
+        })
 }
 
 #[test]
@@ -36,14 +38,32 @@ fn the_first_command_of_the_readme_pays_a_payroll_on_the_simulated_bank() {
     let desk = Desk::new();
     let (sample, results) = (project("samples/payroll.csv"), desk.path("results.csv"));
     let (sample, results_text) = (sample.display().to_string(), results.display().to_string());
-    let command = ["run", &sample, "--simulate", "--yes", "--results", &results_text];
+    let command = [
+        "run",
+        &sample,
+        "--simulate",
+        "--yes",
+        "--results",
+        &results_text,
+    ];
     let run = desk.tanda(&command);
     assert_eq!(run.status.code(), Some(6), "{}", said(&run));
     let counts = counted(statuses(&results));
-    assert_eq!(counts, [("rejected".to_owned(), 6), ("succeeded".to_owned(), 294)].into());
-    assert!(!desk.path("ledger.db").exists(), "a simulated run has a ledger of its own");
+    assert_eq!(
+        counts,
+        [("rejected".to_owned(), 6), ("succeeded".to_owned(), 294)].into()
+    );
+    assert!(
+        !desk.path("ledger.db").exists(),
+        "a simulated run has a ledger of its own"
+    );
     let again = desk.tanda(&command);
-    assert_eq!(again.status.code(), Some(6), "it can be tried again: {}", said(&again));
+    assert_eq!(
+        again.status.code(),
+        Some(6),
+        "it can be tried again: {}",
+        said(&again)
+    );
 }
 
 #[test]
@@ -52,7 +72,14 @@ fn a_simulated_run_with_faults_ends_the_same() {
     let (sample, results) = (project("samples/payroll.csv"), desk.path("results.csv"));
     let (sample, results_text) = (sample.display().to_string(), results.display().to_string());
     let faults = "error=6%,lost=5%,reset=3%";
-    let flags = ["run", &sample, "--simulate", "--yes", "--results", &results_text];
+    let flags = [
+        "run",
+        &sample,
+        "--simulate",
+        "--yes",
+        "--results",
+        &results_text,
+    ];
     let run = desk.tanda(&[&flags[..], &["--faults", faults]].concat());
     assert_eq!(run.status.code(), Some(6), "{}", said(&run));
     assert_eq!(counted(statuses(&results))["succeeded"], 294);
@@ -65,7 +92,14 @@ fn bad_rows_are_all_named_and_nothing_is_sent() {
     let run = desk.tanda(&["run", &sample, "--simulate", "--yes"]);
     assert_eq!(run.status.code(), Some(3), "{}", said(&run));
     let errors = String::from_utf8_lossy(&run.stderr);
-    assert_eq!(errors.lines().filter(|line| line.starts_with("error ")).count(), 10, "{errors}");
+    assert_eq!(
+        errors
+            .lines()
+            .filter(|line| line.starts_with("error "))
+            .count(),
+        10,
+        "{errors}"
+    );
     assert!(errors.contains("Nothing was sent"), "{errors}");
 }
 
@@ -100,12 +134,28 @@ fn a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
         assert_eq!(run.status.code(), Some(0), "{}", said(&run));
     }
     let extended = desk.write("more.csv", &(payroll(20) + &row("E-new", 7, "1.00")));
-    let run = desk.tanda(&["run", &extended, "--yes", "--expect-total", "topup:COP:2001.00"]);
+    let run = desk.tanda(&[
+        "run",
+        &extended,
+        "--yes",
+        "--expect-total",
+        "topup:COP:2001.00",
+    ]);
     assert_eq!(run.status.code(), Some(0), "{}", said(&run));
-    assert!(String::from_utf8_lossy(&run.stderr).contains("done before"), "{}", said(&run));
+    assert!(
+        String::from_utf8_lossy(&run.stderr).contains("done before"),
+        "{}",
+        said(&run)
+    );
     let report = report(&bank.url);
     assert_eq!(report["entities"].as_object().expect("entities").len(), 21);
-    assert!(report["entities"].as_object().expect("entities").values().all(|e| e["movements"] == 1));
+    assert!(
+        report["entities"]
+            .as_object()
+            .expect("entities")
+            .values()
+            .all(|e| e["movements"] == 1)
+    );
 }
 
 fn report(url: &str) -> serde_json::Value {
@@ -113,9 +163,13 @@ fn report(url: &str) -> serde_json::Value {
     let address = url.trim_start_matches("http://");
     let mut stream = std::net::TcpStream::connect(address).expect("the simulator answers");
     let request = "GET /_simulator/report HTTP/1.0\r\nHost: localhost\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("the simulator reads");
+    stream
+        .write_all(request.as_bytes())
+        .expect("the simulator reads");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("the simulator answers");
+    stream
+        .read_to_end(&mut answer)
+        .expect("the simulator answers");
     let text = String::from_utf8(answer).expect("UTF-8");
     let (_, body) = text.split_once("\r\n\r\n").expect("a body");
     serde_json::from_str(body).expect("JSON")
@@ -132,7 +186,10 @@ fn one_changed_row_is_a_conflict_and_is_not_sent() {
     let run = desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:1100.00"]);
     assert_eq!(run.status.code(), Some(6), "{}", said(&run));
     let counts = counted(statuses(&desk.path("changed.results.csv")));
-    assert_eq!(counts, [("conflict".to_owned(), 1), ("succeeded".to_owned(), 2)].into());
+    assert_eq!(
+        counts,
+        [("conflict".to_owned(), 1), ("succeeded".to_owned(), 2)].into()
+    );
     assert_eq!(report(&bank.url)["totals"][0]["minor"], 30_000);
 }
 
@@ -172,9 +229,18 @@ fn what_cannot_start_says_so_and_starts_nothing() {
         let run = run(&desk);
         assert_eq!(run.status.code(), Some(code), "{name}: {}", said(&run));
         let errors = String::from_utf8_lossy(&run.stderr);
-        assert!(errors.contains("othing was"), "{name} does not say what it means: {errors}");
+        assert!(
+            errors.contains("othing was"),
+            "{name} does not say what it means: {errors}"
+        );
     }
-    assert_eq!(report(&bank.url)["entities"].as_object().expect("entities").len(), 2);
+    assert_eq!(
+        report(&bank.url)["entities"]
+            .as_object()
+            .expect("entities")
+            .len(),
+        2
+    );
 }
 
 #[test]
@@ -183,7 +249,10 @@ fn init_leaves_what_is_there() {
     let before = std::fs::read(desk.path("ledger.db")).expect("a ledger");
     let again = desk.tanda(&["init"]);
     assert!(again.status.success(), "{}", said(&again));
-    assert_eq!(std::fs::read(desk.path("ledger.db")).expect("a ledger"), before);
+    assert_eq!(
+        std::fs::read(desk.path("ledger.db")).expect("a ledger"),
+        before
+    );
 }
 
 #[test]
@@ -194,18 +263,34 @@ fn a_termination_signal_ends_a_run_in_a_consistent_state() {
     let file = desk.write("pay.csv", &payroll(400));
     let consent = ["--yes", "--expect-total", "topup:COP:40000.00"];
     let mut command = desk.command(&[&["run", &file], &consent[..]].concat());
-    let mut child =
-        command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the program starts");
+    let mut child = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program starts");
     let mut errors = BufReader::new(child.stderr.take().expect("it is piped"));
     let mut preview = String::new();
     errors.read_line(&mut preview).expect("a preview");
-    while report(&bank.url)["entities"].as_object().expect("entities").is_empty() {}
+    while report(&bank.url)["entities"]
+        .as_object()
+        .expect("entities")
+        .is_empty()
+    {}
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill runs")
+            .success()
+    );
     let status = child.wait().expect("it ends");
     assert_eq!(status.code(), Some(143));
     let counts = counted(statuses(&desk.path("pay.results.csv")));
-    let applied = report(&bank.url)["entities"].as_object().expect("entities").len();
+    let applied = report(&bank.url)["entities"]
+        .as_object()
+        .expect("entities")
+        .len();
     assert_eq!(counts["succeeded"], applied, "{counts:?}");
     assert_eq!(counts["waiting"] + applied, 400, "{counts:?}");
     let run = desk.tanda(&[&["run", &file], &consent[..]].concat());
@@ -218,10 +303,22 @@ fn i9_an_outage_in_the_middle_costs_no_row() {
     let mut desk = Desk::at(&bank.url);
     desk.set("TANDA_ENGINE__CONCURRENCY", "4");
     let file = desk.write("pay.csv", &payroll(2_000));
-    let run = desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:200000.00"]);
+    let run = desk.tanda(&[
+        "run",
+        &file,
+        "--yes",
+        "--expect-total",
+        "topup:COP:200000.00",
+    ]);
     assert_eq!(run.status.code(), Some(0), "{}", said(&run));
-    assert!(String::from_utf8_lossy(&run.stderr).contains("bank_not_answering"), "{}", said(&run));
-    let asked = report(&bank.url)["requests"]["operations"].as_u64().expect("a count");
+    assert!(
+        String::from_utf8_lossy(&run.stderr).contains("bank_not_answering"),
+        "{}",
+        said(&run)
+    );
+    let asked = report(&bank.url)["requests"]["operations"]
+        .as_u64()
+        .expect("a count");
     assert!(asked <= 2_050, "{asked} calls for 2,000 rows");
 }
 
@@ -229,9 +326,22 @@ fn i9_an_outage_in_the_middle_costs_no_row() {
 fn i1_i10_killed_runs_pay_once_and_close() {
     let run = Command::new(project("scripts/kill"))
         .args(["--tanda", env!("CARGO_BIN_EXE_tanda")])
-        .args(["--rows", "1500", "--kills", "6", "--longest", "0.5", "--seed", "7"])
+        .args([
+            "--rows",
+            "1500",
+            "--kills",
+            "6",
+            "--longest",
+            "0.5",
+            "--seed",
+            "7",
+        ])
         .output()
         .expect("the script starts");
     assert!(run.status.success(), "{}", said(&run));
-    assert!(String::from_utf8_lossy(&run.stdout).contains("0 violations"), "{}", said(&run));
+    assert!(
+        String::from_utf8_lossy(&run.stdout).contains("0 violations"),
+        "{}",
+        said(&run)
+    );
 }

@@ -22,9 +22,14 @@ pub(in crate::app) fn init(file: Option<&Path>) -> Result<Exit, Failure> {
         Err(error) => return Err(Failure::new(Exit::Usage, error)),
     }
     let config = Config::load(Some(&path)).map_err(|error| Failure::new(Exit::Usage, error))?;
-    let ledger = config.ledger_path().map_err(|error| Failure::new(Exit::Usage, error))?;
+    let ledger = config
+        .ledger_path()
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
     if ledger.exists() {
-        println!("the ledger {} is there already; it was left as it is", ledger.display());
+        println!(
+            "the ledger {} is there already; it was left as it is",
+            ledger.display()
+        );
         return Ok(Exit::Done);
     }
     SqliteLedger::create(&ledger).map_err(|error| Failure::new(Exit::Unusable, error))?;
@@ -35,7 +40,12 @@ pub(in crate::app) fn init(file: Option<&Path>) -> Result<Exit, Failure> {
 
 /// Whether the file was written; it is not where there is one.
 fn write_new(path: &Path) -> anyhow::Result<bool> {
-    let context = || format!("the configuration file {} cannot be written", path.display());
+    let context = || {
+        format!(
+            "the configuration file {} cannot be written",
+            path.display()
+        )
+    };
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(mut file) => {
             file.write_all(TEMPLATE.as_bytes()).with_context(context)?;

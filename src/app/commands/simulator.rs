@@ -19,17 +19,32 @@ use crate::simulator::server::serve;
 
 pub(in crate::app) async fn simulator(args: SimulatorArgs) -> Result<Exit, Failure> {
     if !args.listen.ip().is_loopback() {
-        let error = anyhow!("--listen {}: the simulated bank listens on loopback only", args.listen);
+        let error = anyhow!(
+            "--listen {}: the simulated bank listens on loopback only",
+            args.listen
+        );
         return Err(Failure::new(Exit::Usage, error));
     }
-    let bank = world(&args.faults, args.seed, &args.accept_token, args.opening_balance)?;
+    let bank = world(
+        &args.faults,
+        args.seed,
+        &args.accept_token,
+        args.opening_balance,
+    )?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", args.listen))
         .map_err(|error| Failure::new(Exit::Unusable, error))?;
-    let address = listener.local_addr().map_err(|error| Failure::internal(error.into()))?;
-    println!("simulated bank on http://{address} (token: {})", args.accept_token);
-    std::io::stdout().flush().map_err(|error| Failure::internal(error.into()))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::internal(error.into()))?;
+    println!(
+        "simulated bank on http://{address} (token: {})",
+        args.accept_token
+    );
+    std::io::stdout()
+        .flush()
+        .map_err(|error| Failure::internal(error.into()))?;
     let (stopper, stop) = crate::engine::stop::signal();
     let mut tasks = JoinSet::new();
     signals::listen(stopper, &mut tasks).map_err(|error| Failure::internal(error.into()))?;
@@ -37,8 +52,19 @@ pub(in crate::app) async fn simulator(args: SimulatorArgs) -> Result<Exit, Failu
         .await
         .map_err(|error| Failure::new(Exit::Unusable, error))?;
     let report = bank.report();
-    let moved: u64 = report.entities.values().map(|entity| entity.movements).sum();
-    let twice = report.entities.values().filter(|entity| entity.movements > 1).count();
-    println!("{moved} movements for {} jobs; {twice} paid more than once", report.entities.len());
+    let moved: u64 = report
+        .entities
+        .values()
+        .map(|entity| entity.movements)
+        .sum();
+    let twice = report
+        .entities
+        .values()
+        .filter(|entity| entity.movements > 1)
+        .count();
+    println!(
+        "{moved} movements for {} jobs; {twice} paid more than once",
+        report.entities.len()
+    );
     Ok(Exit::Done)
 }

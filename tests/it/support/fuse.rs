@@ -26,7 +26,11 @@ pub(crate) struct Fuse {
 
 impl Fuse {
     pub(crate) fn new(blows_at: usize) -> Arc<Self> {
-        Arc::new(Self { blows_at, steps: AtomicUsize::new(0), blown: Notify::new() })
+        Arc::new(Self {
+            blows_at,
+            steps: AtomicUsize::new(0),
+            blown: Notify::new(),
+        })
     }
 
     async fn step(&self) {
@@ -46,11 +50,25 @@ impl Fuse {
 
     /// These ports, with the fuse before and after every effect.
     pub(crate) fn guard(self: &Arc<Self>, ports: Ports) -> Ports {
-        let Ports { bank, ledger, sink, clock } = ports;
+        let Ports {
+            bank,
+            ledger,
+            sink,
+            clock,
+        } = ports;
         Ports {
-            bank: Arc::new(Fused { fuse: Arc::clone(self), inner: bank }),
-            ledger: Arc::new(Fused { fuse: Arc::clone(self), inner: ledger }),
-            sink: Arc::new(Fused { fuse: Arc::clone(self), inner: sink }),
+            bank: Arc::new(Fused {
+                fuse: Arc::clone(self),
+                inner: bank,
+            }),
+            ledger: Arc::new(Fused {
+                fuse: Arc::clone(self),
+                inner: ledger,
+            }),
+            sink: Arc::new(Fused {
+                fuse: Arc::clone(self),
+                inner: sink,
+            }),
             clock,
         }
     }

@@ -14,15 +14,13 @@ use tanda::domain::outcome::Status;
 use tanda::domain::progress::Rules;
 use tanda::domain::schedule::{AskTimes, BACKOFF_BASE};
 use tanda::domain::time::Timestamp;
-use tanda::domain::verdict::{
-    Deferral, Refusal, RefusalError, UnclearCause, Unclarity, Verdict,
-};
+use tanda::domain::verdict::{Deferral, Refusal, RefusalError, Unclarity, UnclearCause, Verdict};
+use tanda::engine::Ports;
 use tanda::engine::ports::{
     Bank, Clock, Delivery, Ledger, ListFault, Receipt, Sink, SinkError, Source, SourceError,
     StoredOutcome,
 };
 use tanda::engine::settings::{Ending, Fence, Settings};
-use tanda::engine::Ports;
 use tanda::wire::outcome::OutcomeMessage;
 use tokio::time::Instant;
 
@@ -83,7 +81,9 @@ pub(crate) struct ScriptedBank(Arc<Mutex<Books>>);
 impl ScriptedBank {
     /// What it does with the calls for this job, in turn; applies after that.
     pub(crate) fn script(&self, entity_id: &str, does: &[Does]) {
-        self.books().script.insert(entity_id.to_owned(), does.iter().copied().collect());
+        self.books()
+            .script
+            .insert(entity_id.to_owned(), does.iter().copied().collect());
     }
 
     /// What it does with every call that has no script.
@@ -114,7 +114,11 @@ impl ScriptedBank {
     /// The `entity_id`s in the order in which they were applied.
     pub(crate) fn applied_in_order(&self) -> Vec<String> {
         let books = self.books();
-        books.movements.iter().filter_map(|m| m.listed.entity_id.clone()).collect()
+        books
+            .movements
+            .iter()
+            .filter_map(|m| m.listed.entity_id.clone())
+            .collect()
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -122,7 +126,10 @@ impl ScriptedBank {
     }
 
     pub(crate) fn calls_for(&self, entity_id: &str) -> Vec<Call> {
-        self.calls().into_iter().filter(|call| call.entity_id == entity_id).collect()
+        self.calls()
+            .into_iter()
+            .filter(|call| call.entity_id == entity_id)
+            .collect()
     }
 
     /// Everything it heard: calls, lists and probes.
@@ -132,16 +139,23 @@ impl ScriptedBank {
     }
 
     fn books(&self) -> std::sync::MutexGuard<'_, Books> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn is_down(&self) -> bool {
-        self.books().down_until.is_some_and(|until| Instant::now() < until)
+        self.books()
+            .down_until
+            .is_some_and(|until| Instant::now() < until)
     }
 
     fn apply_now(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
         let request: serde_json::Value = serde_json::from_slice(body).expect("our own body");
-        let entity_id = request["entity_id"].as_str().expect("always sent").to_owned();
+        let entity_id = request["entity_id"]
+            .as_str()
+            .expect("always sent")
+            .to_owned();
         let down = self.is_down();
         let mut books = self.books();
         books.calls.push(Call {
@@ -151,8 +165,15 @@ impl ScriptedBank {
             at: Instant::now(),
         });
         let otherwise = books.otherwise.unwrap_or(Does::Apply);
-        let scripted = books.script.get_mut(&entity_id).and_then(VecDeque::pop_front);
-        let does = if down { Does::NoConnection } else { scripted.unwrap_or(otherwise) };
+        let scripted = books
+            .script
+            .get_mut(&entity_id)
+            .and_then(VecDeque::pop_front);
+        let does = if down {
+            Does::NoConnection
+        } else {
+            scripted.unwrap_or(otherwise)
+        };
         match does {
             Does::Apply => {
                 books.move_money(card_id, key, body, &request, &entity_id);
@@ -212,11 +233,20 @@ impl Books {
         let listed = ListedOperation {
             id: Some(format!("cbo_{:022}", self.movements.len())),
             entity_id: Some(entity_id.to_owned()),
-            operation: request["operation"].as_str().expect("always sent").to_owned(),
+            operation: request["operation"]
+                .as_str()
+                .expect("always sent")
+                .to_owned(),
             amount_minor: request["amount"]["amount"].as_i64().expect("an integer"),
-            currency: request["amount"]["currency"].as_str().expect("always sent").to_owned(),
+            currency: request["amount"]["currency"]
+                .as_str()
+                .expect("always sent")
+                .to_owned(),
         };
-        self.movements.push(Movement { card_id: card_id.as_str().to_owned(), listed });
+        self.movements.push(Movement {
+            card_id: card_id.as_str().to_owned(),
+            listed,
+        });
     }
 }
 
@@ -240,7 +270,10 @@ impl Bank for ScriptedBank {
             return Err(ListFault::Unreachable("connection refused".to_owned()));
         }
         let forgets = books.forgets_entity_ids;
-        let of_card = books.movements.iter().filter(|m| m.card_id == card_id.as_str());
+        let of_card = books
+            .movements
+            .iter()
+            .filter(|m| m.card_id == card_id.as_str());
         Ok(of_card
             .map(|movement| ListedOperation {
                 entity_id: movement.listed.entity_id.clone().filter(|_| !forgets),
@@ -288,7 +321,10 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn all(&self) -> Vec<StoredOutcome> {
-        self.outcomes.lock().expect("no test panics while it holds it").clone()
+        self.outcomes
+            .lock()
+            .expect("no test panics while it holds it")
+            .clone()
     }
 
     /// Confirms none of the next `times` publications.
@@ -302,7 +338,10 @@ impl Collector {
         self.all()
             .iter()
             .filter(|outcome| {
-                outcome.entity_id.as_ref().is_some_and(|id| id.as_str() == entity_id)
+                outcome
+                    .entity_id
+                    .as_ref()
+                    .is_some_and(|id| id.as_str() == entity_id)
             })
             .filter(|outcome| {
                 let is_new = !seen.contains(&outcome.event_id);
@@ -324,10 +363,17 @@ impl Collector {
 impl Sink for Collector {
     async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
         let refuses = |left: usize| left.checked_sub(1);
-        if self.refusals_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses).is_ok() {
+        if self
+            .refusals_left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses)
+            .is_ok()
+        {
             return Err(SinkError("not confirmed".into()));
         }
-        self.outcomes.lock().expect("no test panics while it holds it").push(outcome.clone());
+        self.outcomes
+            .lock()
+            .expect("no test panics while it holds it")
+            .push(outcome.clone());
         Ok(())
     }
 }
@@ -345,7 +391,10 @@ impl Answers {
 
     fn add(&self, entity_id: &str, answer: Option<Status>) {
         let mut answers = self.0.lock().expect("no test panics while it holds it");
-        answers.entry(entity_id.to_owned()).or_default().push(answer);
+        answers
+            .entry(entity_id.to_owned())
+            .or_default()
+            .push(answer);
     }
 }
 
@@ -358,8 +407,15 @@ struct TestReceipt {
 #[async_trait]
 impl Receipt for TestReceipt {
     async fn done(self: Box<Self>, outcome: &StoredOutcome) {
-        let confirmed = self.sink.all().iter().any(|seen| seen.event_id == outcome.event_id);
-        assert!(confirmed, "I3: a receipt was answered before its outcome was confirmed");
+        let confirmed = self
+            .sink
+            .all()
+            .iter()
+            .any(|seen| seen.event_id == outcome.event_id);
+        assert!(
+            confirmed,
+            "I3: a receipt was answered before its outcome was confirmed"
+        );
         self.answers.add(&self.entity_id, Some(outcome.status));
     }
 
@@ -423,9 +479,18 @@ impl World {
             probe_every: Duration::from_secs(30),
             drain: Duration::from_secs(45),
         };
-        let (bank, sink, answers) =
-            (ScriptedBank::default(), Collector::default(), Answers::default());
-        Self { bank, ledger, sink, answers, settings }
+        let (bank, sink, answers) = (
+            ScriptedBank::default(),
+            Collector::default(),
+            Answers::default(),
+        );
+        Self {
+            bank,
+            ledger,
+            sink,
+            answers,
+            settings,
+        }
     }
 
     pub(crate) fn ports(&self) -> Ports {

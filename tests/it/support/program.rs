@@ -20,7 +20,10 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ledger = folder.path().join("ledger.db");
         let settings = vec![
-            ("TANDA_LEDGER__URL".to_owned(), format!("sqlite:{}", ledger.display())),
+            (
+                "TANDA_LEDGER__URL".to_owned(),
+                format!("sqlite:{}", ledger.display()),
+            ),
             ("TANDA_BANK__TOKEN".to_owned(), "simulated".to_owned()),
             ("TANDA_ENGINE__BACKOFF_BASE_MS".to_owned(), "20".to_owned()),
             ("TANDA_ENGINE__SETTLE_DELAY_S".to_owned(), "1".to_owned()),
@@ -67,7 +70,9 @@ impl Desk {
     }
 
     pub(crate) fn tanda(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the program starts")
+        self.command(arguments)
+            .output()
+            .expect("the program starts")
     }
 }
 
@@ -87,11 +92,17 @@ pub(crate) fn statuses(path: &Path) -> Vec<String> {
     let mut lines = text.lines();
     let header = lines.next().expect("a header");
     let columns = header.split(',').count();
-    let status = header.split(',').position(|name| name == "tanda_status").expect("a status");
+    let status = header
+        .split(',')
+        .position(|name| name == "tanda_status")
+        .expect("a status");
     lines
         .map(|line| {
             // Counted from the end: descriptions may have commas, our columns have none.
-            let cell = line.rsplit(',').nth(columns - 1 - status).expect("a status");
+            let cell = line
+                .rsplit(',')
+                .nth(columns - 1 - status)
+                .expect("a status");
             cell.trim_matches('"').to_owned()
         })
         .collect()
@@ -113,7 +124,9 @@ impl SimulatorProcess {
             .expect("the simulator starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it says where it listens");
         let url = line
             .split_whitespace()
             .find(|word| word.starts_with("http://"))

@@ -16,7 +16,10 @@ use crate::domain::money::{Currencies, Currency, Totals, major_units};
 pub(super) type Expected = BTreeMap<(Currency, Operation), i128>;
 
 /// Reads `OPERATION:CURRENCY:AMOUNT` for each; the amount in major units, a dot, no grouping.
-pub(super) fn parse_expected(texts: &[String], currencies: &Currencies) -> anyhow::Result<Expected> {
+pub(super) fn parse_expected(
+    texts: &[String],
+    currencies: &Currencies,
+) -> anyhow::Result<Expected> {
     let mut expected = Expected::new();
     for text in texts {
         let (key, minor) = parse_total(text, currencies).ok_or_else(|| {
@@ -49,8 +52,16 @@ fn parse_major(text: &str, digits: u32) -> Option<i128> {
     }
     let rest = format!("{rest:0<width$}");
     let unit = 10_i128.pow(digits);
-    let rest: i128 = if rest.is_empty() { 0 } else { rest.parse().ok()? };
-    whole.parse::<i128>().ok()?.checked_mul(unit)?.checked_add(rest)
+    let rest: i128 = if rest.is_empty() {
+        0
+    } else {
+        rest.parse().ok()?
+    };
+    whole
+        .parse::<i128>()
+        .ok()?
+        .checked_mul(unit)?
+        .checked_add(rest)
 }
 
 /// What differs between the file and what was expected, in words; nothing where they agree.
@@ -60,12 +71,19 @@ pub(super) fn differences(
     currencies: &Currencies,
 ) -> Vec<String> {
     let mut keys: Vec<_> = expected.keys().copied().collect();
-    keys.extend(totals.iter().map(|(currency, operation, _)| (currency, operation)));
+    keys.extend(
+        totals
+            .iter()
+            .map(|(currency, operation, _)| (currency, operation)),
+    );
     keys.sort_unstable();
     keys.dedup();
     keys.into_iter()
         .filter_map(|(currency, operation)| {
-            let wanted = expected.get(&(currency, operation)).copied().unwrap_or_default();
+            let wanted = expected
+                .get(&(currency, operation))
+                .copied()
+                .unwrap_or_default();
             let found = totals.get(currency, operation).minor;
             let digits = currencies.minor_digits(currency).unwrap_or_default();
             (wanted != found).then(|| {
@@ -89,7 +107,10 @@ pub(super) fn ask_person(
     for (currency, operation, sum) in totals.iter() {
         let digits = currencies.minor_digits(currency).unwrap_or_default();
         let wanted = major_units(sum.minor, digits);
-        writeln!(output, "To go on, type the total of {operation} in {currency} ({wanted}):")?;
+        writeln!(
+            output,
+            "To go on, type the total of {operation} in {currency} ({wanted}):"
+        )?;
         output.flush()?;
         let mut typed = String::new();
         input.read_line(&mut typed)?;
@@ -111,7 +132,10 @@ mod tests {
 
     fn totals() -> Totals {
         let mut totals = Totals::default();
-        totals.add(Operation::Topup, Amount::new(9_845_000_050, cop()).expect("an amount"));
+        totals.add(
+            Operation::Topup,
+            Amount::new(9_845_000_050, cop()).expect("an amount"),
+        );
         totals
     }
 
@@ -124,14 +148,30 @@ mod tests {
         let good = expect("topup:COP:98450000.50").expect("a total");
         assert!(differences(&good, &totals(), &Currencies::default()).is_empty());
         let other = expect("topup:COP:98450000.51").expect("a total");
-        assert_eq!(differences(&other, &totals(), &Currencies::default()).len(), 1);
+        assert_eq!(
+            differences(&other, &totals(), &Currencies::default()).len(),
+            1
+        );
         let missing = expect("withdrawal:COP:1").expect("a total");
-        assert_eq!(differences(&missing, &totals(), &Currencies::default()).len(), 2);
+        assert_eq!(
+            differences(&missing, &totals(), &Currencies::default()).len(),
+            2
+        );
     }
 
     #[test]
     fn a_total_that_could_be_read_two_ways_is_refused() {
-        for amount in ["98.450.000,50", "98,450,000.50", "1.5", "1.500", "1.", ".5", "-1", "+1", ""] {
+        for amount in [
+            "98.450.000,50",
+            "98,450,000.50",
+            "1.5",
+            "1.500",
+            "1.",
+            ".5",
+            "-1",
+            "+1",
+            "",
+        ] {
             assert_eq!(expect(&format!("topup:COP:{amount}")), None, "{amount}");
         }
         assert_eq!(expect("topup:USD:1"), None, "a currency that is not in use");
@@ -142,8 +182,13 @@ mod tests {
     fn a_person_types_the_totals() {
         let ask = |typed: &str| {
             let mut shown = Vec::new();
-            ask_person(&totals(), &Currencies::default(), &mut typed.as_bytes(), &mut shown)
-                .expect("memory never fails")
+            ask_person(
+                &totals(),
+                &Currencies::default(),
+                &mut typed.as_bytes(),
+                &mut shown,
+            )
+            .expect("memory never fails")
         };
         assert!(ask("98450000.50\n"));
         assert!(!ask("y\n"));

@@ -45,8 +45,15 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     };
     let house = open_house(&config, &args).await?;
     let before = survey(&house, &spool, &rules).await?;
-    eprint!("{}", report::preview(&args.file, &checked, &before, &rules.currencies));
-    let consent = Consent { args: &args, expected: &expected, currencies: &rules.currencies };
+    eprint!(
+        "{}",
+        report::preview(&args.file, &checked, &before, &rules.currencies)
+    );
+    let consent = Consent {
+        args: &args,
+        expected: &expected,
+        currencies: &rules.currencies,
+    };
     if !consent.is_given(&checked, &before)? {
         eprintln!("The totals differ. Nothing was sent.");
         return Ok(Exit::Input);
@@ -55,20 +62,28 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     let stopped_by = flow(&house, &config, &spool, &checked, &rules).await?;
     let results = results_path(&args);
     let accounts = write_results(&house, &spool, &rules, &results).await?;
-    print!("{}", report::summary(&accounts, &results, &rules.currencies));
+    print!(
+        "{}",
+        report::summary(&accounts, &results, &rules.currencies)
+    );
     house.close().await?;
     close_accounts(&accounts, &checked)?;
     Ok(exit_of(&accounts, stopped_by))
 }
 
 fn load(config: Option<&Path>, args: &RunArgs) -> Result<Config, Failure> {
-    let config = if args.simulate { Config::for_simulation() } else { Config::load(config) };
+    let config = if args.simulate {
+        Config::for_simulation()
+    } else {
+        Config::load(config)
+    };
     config.map_err(|error| Failure::new(Exit::Usage, error))
 }
 
 fn reading_rules(config: &Config) -> Result<ReadingRules, Failure> {
-    let currencies =
-        config.currencies().map_err(|error| Failure::new(Exit::Usage, error))?;
+    let currencies = config
+        .currencies()
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
     Ok(ReadingRules {
         currencies,
         max_bytes: config.files.max_bytes,
@@ -80,7 +95,10 @@ async fn open_house(config: &Config, args: &RunArgs) -> Result<House, Failure> {
     if !args.simulate {
         return House::open(config);
     }
-    let simulation = Simulation { faults: args.faults.clone().unwrap_or_default(), seed: args.seed };
+    let simulation = Simulation {
+        faults: args.faults.clone().unwrap_or_default(),
+        seed: args.seed,
+    };
     House::simulated(config, &simulation).await
 }
 
@@ -97,7 +115,10 @@ fn demand_consent(args: &RunArgs) -> Result<(), Failure> {
         "to run without a prompt, add --yes and what the file must sum to, for each operation and \
          currency: --expect-total topup:COP:98450000.00"
     };
-    Err(Failure::new(Exit::Usage, anyhow!("{wanted}. Nothing was sent")))
+    Err(Failure::new(
+        Exit::Usage,
+        anyhow!("{wanted}. Nothing was sent"),
+    ))
 }
 
 /// A private copy of the file and what it holds; none where it is not fit to be sent, which has
@@ -117,7 +138,10 @@ fn take_file(
         }
         Err(error @ FilesError::Io { .. }) => {
             let context = "the file could not be read; nothing was sent";
-            return Err(Failure::new(Exit::Input, anyhow::Error::new(error).context(context)));
+            return Err(Failure::new(
+                Exit::Input,
+                anyhow::Error::new(error).context(context),
+            ));
         }
     };
     if !checked.is_clean() {
@@ -149,8 +173,7 @@ impl Consent<'_> {
     /// On the command line consent is to what the file sums to; at the prompt, to what moves now.
     fn is_given(&self, checked: &Checked, before: &Accounts) -> Result<bool, Failure> {
         if !self.args.expect_totals.is_empty() {
-            let differences =
-                confirm::differences(self.expected, &checked.totals, self.currencies);
+            let differences = confirm::differences(self.expected, &checked.totals, self.currencies);
             for difference in &differences {
                 eprintln!("{difference}");
             }
@@ -162,28 +185,37 @@ impl Consent<'_> {
             return Ok(true);
         }
         let moves_now = before.of(None);
-        confirm::ask_person(&moves_now, self.currencies, &mut stdin().lock(), &mut stderr())
-            .context("the prompt could not be read; nothing was sent")
-            .map_err(Failure::internal)
+        confirm::ask_person(
+            &moves_now,
+            self.currencies,
+            &mut stdin().lock(),
+            &mut stderr(),
+        )
+        .context("the prompt could not be read; nothing was sent")
+        .map_err(Failure::internal)
     }
 }
 
 /// Reads the bank once before anything is sent.
 async fn preflight(house: &House, checked: &Checked) -> Result<(), Failure> {
-    let Some(card_id) = checked.first_job.as_ref().map(|job| &job.card_id) else { return Ok(()) };
+    let Some(card_id) = checked.first_job.as_ref().map(|job| &job.card_id) else {
+        return Ok(());
+    };
     let fault = match probe(house, card_id).await {
         Ok(()) => return Ok(()),
         Err(fault) => fault,
     };
     let (exit, remedy) = match &fault {
-        ListFault::CredentialRefused | ListFault::NotAuthorized => {
-            (Exit::Credentials, "renew the token (TANDA_BANK__TOKEN or bank.token_file)")
-        }
+        ListFault::CredentialRefused | ListFault::NotAuthorized => (
+            Exit::Credentials,
+            "renew the token (TANDA_BANK__TOKEN or bank.token_file)",
+        ),
         ListFault::NotTheBank(_) => (Exit::Unusable, "check bank.base_url and the network"),
         ListFault::RateLimited { .. } => (Exit::Unusable, "wait a little, then run it again"),
-        ListFault::Unreachable(_) | ListFault::Shifting | ListFault::TooLong(_) => {
-            (Exit::Unusable, "check bank.base_url and the network, then run it again")
-        }
+        ListFault::Unreachable(_) | ListFault::Shifting | ListFault::TooLong(_) => (
+            Exit::Unusable,
+            "check bank.base_url and the network, then run it again",
+        ),
     };
     let said = anyhow::Error::new(fault).context(format!("nothing was started; {remedy}"));
     Err(Failure::new(exit, said))
@@ -201,8 +233,9 @@ async fn flow(
     checked: &Checked,
     rules: &ReadingRules,
 ) -> Result<Option<Signal>, Failure> {
-    let settings =
-        config.settings(Ending::WhenDry).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let settings = config
+        .settings(Ending::WhenDry)
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
     let source = FileSource::open(spool, checked, rules, Arc::new(SystemClock))
         .map_err(|error| Failure::new(Exit::Input, error))?;
     let (stopper, stop) = crate::engine::stop::signal();
@@ -216,8 +249,8 @@ async fn flow(
     };
     let mut beside = JoinSet::new();
     beside.spawn(progress::show(watched));
-    let signals = signals::listen(stopper, &mut beside)
-        .map_err(|error| Failure::internal(error.into()))?;
+    let signals =
+        signals::listen(stopper, &mut beside).map_err(|error| Failure::internal(error.into()))?;
     let ports = Ports {
         bank: house.bank(),
         ledger: house.ledger_port(),
@@ -240,18 +273,22 @@ fn engine_failure(error: EngineError) -> Failure {
             "the run stopped, because the ledger cannot be used. Nothing is lost: what was sent is \
              on record or will be asked about. Mend the disk, then run the same file again",
         ),
-        EngineError::Source(_) => {
-            (Exit::Unusable, "the run stopped. Nothing is lost: run the same file again")
-        }
-        EngineError::Rules(_) => {
-            (Exit::Internal, "the run stopped. Nothing is lost: run the same file again")
-        }
+        EngineError::Source(_) => (
+            Exit::Unusable,
+            "the run stopped. Nothing is lost: run the same file again",
+        ),
+        EngineError::Rules(_) => (
+            Exit::Internal,
+            "the run stopped. Nothing is lost: run the same file again",
+        ),
     };
     Failure::new(exit, anyhow::Error::new(error).context(context))
 }
 
 fn results_path(args: &RunArgs) -> PathBuf {
-    args.results.clone().unwrap_or_else(|| args.file.with_extension("results.csv"))
+    args.results
+        .clone()
+        .unwrap_or_else(|| args.file.with_extension("results.csv"))
 }
 
 /// Writes a line for every row; the counts and sums of what it wrote.

@@ -38,7 +38,12 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(since: Timestamp) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { since, succeeded: zero(), refused: zero(), doubts_settled: zero() }
+        Self {
+            since,
+            succeeded: zero(),
+            refused: zero(),
+            doubts_settled: zero(),
+        }
     }
 }
 
@@ -49,11 +54,16 @@ impl Sink for Tally {
             return Ok(());
         }
         let is_success = outcome.status == Status::Succeeded;
-        let counter = if is_success { &self.succeeded } else { &self.refused };
+        let counter = if is_success {
+            &self.succeeded
+        } else {
+            &self.refused
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         let was_in_doubt =
             OutcomeMessage::decode(&outcome.body).is_some_and(|message| message.seq > 1);
-        self.doubts_settled.fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
+        self.doubts_settled
+            .fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
         Ok(())
     }
 }
@@ -88,7 +98,10 @@ impl Watched {
             }
         }
         if let Some(pause) = *self.pauses.borrow() {
-            message.push_str(&format!(" | paused: {}, until {}", pause.cause, pause.until.wall));
+            message.push_str(&format!(
+                " | paused: {}, until {}",
+                pause.cause, pause.until.wall
+            ));
         }
         message
     }

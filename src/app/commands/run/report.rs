@@ -35,10 +35,22 @@ pub(super) fn preview(
     }
     for (status, words) in [
         (Status::Succeeded, "done before, not paid again"),
-        (Status::Rejected, "refused by the bank before, not sent again"),
-        (Status::NotSent, "not sent before and proven so, not sent again"),
-        (Status::Conflict, "another row had this entity_id before: not sent"),
-        (Status::InDoubt, "in doubt since an earlier run: the bank is asked first"),
+        (
+            Status::Rejected,
+            "refused by the bank before, not sent again",
+        ),
+        (
+            Status::NotSent,
+            "not sent before and proven so, not sent again",
+        ),
+        (
+            Status::Conflict,
+            "another row had this entity_id before: not sent",
+        ),
+        (
+            Status::InDoubt,
+            "in doubt since an earlier run: the bank is asked first",
+        ),
     ] {
         let totals = before.of(Some(status));
         if !totals.is_empty() {
@@ -54,8 +66,11 @@ fn push_totals(text: &mut String, indent: &str, totals: &Totals, currencies: &Cu
         let digits = currencies.minor_digits(currency).unwrap_or_default();
         let amount = major_units(sum.minor, digits);
         let count = sum.count;
-        writeln!(text, "{indent}{operation:<10} {count:>9}   {currency} {amount:>20}")
-            .expect("a string takes it");
+        writeln!(
+            text,
+            "{indent}{operation:<10} {count:>9}   {currency} {amount:>20}"
+        )
+        .expect("a string takes it");
     }
 }
 
@@ -81,8 +96,11 @@ pub(super) fn bad_rows(file: &Path, checked: &Checked) -> String {
     }
     let rows = checked.bad_rows();
     let need = if rows == 1 { "row needs" } else { "rows need" };
-    writeln!(text, "{rows} {need} fixing. Nothing was sent: fix the file and run it again.")
-        .expect("a string takes it");
+    writeln!(
+        text,
+        "{rows} {need} fixing. Nothing was sent: fix the file and run it again."
+    )
+    .expect("a string takes it");
     text
 }
 
@@ -91,8 +109,14 @@ pub(super) fn summary(accounts: &Accounts, results: &Path, currencies: &Currenci
     let mut text = String::new();
     for (status, words) in [
         (Some(Status::Succeeded), "succeeded: the money moved"),
-        (Some(Status::Rejected), "rejected by the bank: no money moved; the result file says why"),
-        (Some(Status::NotSent), "not sent, and proven so: no money moved"),
+        (
+            Some(Status::Rejected),
+            "rejected by the bank: no money moved; the result file says why",
+        ),
+        (
+            Some(Status::NotSent),
+            "not sent, and proven so: no money moved",
+        ),
         (
             Some(Status::Conflict),
             "conflict: this entity_id was used before for something else; this row was not sent",
@@ -102,7 +126,10 @@ pub(super) fn summary(accounts: &Accounts, results: &Path, currencies: &Currenci
             "in doubt: the money may have moved. Do not pay these another way. Run the same file \
              again later: the bank is asked first, and nothing is paid twice",
         ),
-        (None, "waiting: not sent yet. Run the same file again to send them"),
+        (
+            None,
+            "waiting: not sent yet. Run the same file again to send them",
+        ),
     ] {
         let totals = accounts.of(status);
         if !totals.is_empty() {

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use crate::app::exit::{Exit, Failure};
 use crate::domain::money::Totals;
 use crate::domain::outcome::{DoubtReason, Status};
-use crate::domain::time::Timestamp;
 use crate::engine::ports::{Ledger, Sight, Standing, StoredOutcome};
 use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowResult, Spool};
 use crate::wire::outcome::OutcomeMessage;
@@ -22,7 +21,6 @@ const CHUNK_ROWS: usize = 512;
 pub(super) struct RowStanding {
     /// Its status; none where the ledger knows nothing of it.
     pub(super) status: Option<Status>,
-    pub(super) settled_at: Option<Timestamp>,
     pub(super) result: RowResult,
 }
 
@@ -32,7 +30,10 @@ pub(super) struct Accounts(BTreeMap<Option<Status>, Totals>);
 
 impl Accounts {
     pub(super) fn add(&mut self, row: &OriginalRow, status: Option<Status>) {
-        self.0.entry(status).or_default().add(row.job.operation, row.job.amount);
+        self.0
+            .entry(status)
+            .or_default()
+            .add(row.job.operation, row.job.amount);
     }
 
     pub(super) fn of(&self, status: Option<Status>) -> Totals {
@@ -80,23 +81,42 @@ pub(super) async fn walk(
 
 fn standing_of(row: &OriginalRow, sight: &Sight) -> RowStanding {
     match sight {
-        Sight::Unknown => RowStanding { status: None, settled_at: None, result: not_started() },
+        Sight::Unknown => RowStanding {
+            status: None,
+            result: not_started(),
+        },
         Sight::Known { fingerprint, .. } if *fingerprint != row.job.fingerprint() => {
-            stands(Status::Conflict, None, other_content())
+            stands(Status::Conflict, other_content())
         }
-        Sight::Known { standing: Standing::Finished(outcome), .. } => told_by(outcome),
-        Sight::Known { standing: Standing::InDoubt(Some(outcome)), .. } => told_by(outcome),
-        Sight::Known { standing: Standing::InDoubt(None), .. } => {
+        Sight::Known {
+            standing: Standing::Finished(outcome),
+            ..
+        } => told_by(outcome),
+        Sight::Known {
+            standing: Standing::InDoubt(Some(outcome)),
+            ..
+        } => told_by(outcome),
+        Sight::Known {
+            standing: Standing::InDoubt(None),
+            ..
+        } => {
             let reason = DoubtReason::Interrupted.as_str().to_owned();
             let status = Status::InDoubt.as_str().to_owned();
-            let result = RowResult { status, reason, ..RowResult::default() };
-            stands(Status::InDoubt, None, result)
+            let result = RowResult {
+                status,
+                reason,
+                ..RowResult::default()
+            };
+            stands(Status::InDoubt, result)
         }
     }
 }
 
-fn stands(status: Status, settled_at: Option<Timestamp>, result: RowResult) -> RowStanding {
-    RowStanding { status: Some(status), settled_at, result }
+const fn stands(status: Status, result: RowResult) -> RowStanding {
+    RowStanding {
+        status: Some(status),
+        result,
+    }
 }
 
 fn told_by(outcome: &StoredOutcome) -> RowStanding {
@@ -106,7 +126,7 @@ fn told_by(outcome: &StoredOutcome) -> RowStanding {
             status: outcome.status.as_str().to_owned(),
             ..RowResult::default()
         });
-    stands(outcome.status, Some(outcome.settled_at), result)
+    stands(outcome.status, result)
 }
 
 /// A row that has not begun: behind a job in doubt on its card, or the run was stopped.
