@@ -1,4 +1,5 @@
 //! tanda
+pub mod bank;
 pub mod domain;
 pub mod engine;
 pub mod wire;
