@@ -61,8 +61,8 @@ impl std::fmt::Debug for Answer {
     }
 }
 
-/// The body of an answer, as far as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The body of an answer, as far as it was read. `Debug` shows none of it (I12).
+#[derive(Clone, PartialEq, Eq)]
 pub enum Body {
     /// All of it.
     Whole(Vec<u8>),
@@ -70,6 +70,16 @@ pub enum Body {
     TimedOut,
     /// It was cut, garbled, or longer than an answer may be.
     Unreadable,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::TimedOut => f.write_str("TimedOut"),
+            Self::Unreadable => f.write_str("Unreadable"),
+        }
+    }
 }
 
 /// What a status alone says about a call.
