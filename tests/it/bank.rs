@@ -12,6 +12,7 @@ use tanda::domain::verdict::{Deferral, UnclearCause, Verdict};
 use tanda::engine::ports::{Bank as _, Clock, ListFault};
 
 use crate::support::scripted_bank::{Act, ScriptedBank, answer, answer_with};
+use crate::support::tls_bank::{Ending, TlsBank};
 
 const CARD: &str = "car_5tgliBmzjZ6mpQPRbQjfKj";
 const OTHER_CARD: &str = "car_0000000000000000000000";
@@ -69,10 +70,10 @@ async fn apply(client: &BankClient) -> Verdict {
 
 /// The cause of an unclear verdict; anything else fails the test.
 fn cause(verdict: &Verdict) -> UnclearCause {
-    match verdict {
-        Verdict::Unclear(unclarity) => unclarity.cause,
-        other => panic!("not unclear: {other:?}"),
-    }
+    let Verdict::Unclear(unclarity) = verdict else {
+        panic!("not unclear: {verdict:?}");
+    };
+    unclarity.cause
 }
 
 fn accepted(http_status: u16) -> Verdict {
@@ -408,6 +409,75 @@ fn https_can_be_set_up_or_says_why_not() {
         Err(error @ BankSetupError::Http(_)) => eprintln!("{error}"),
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Runs the named test again in a process that trusts the authority of the tests, and nobody else;
+/// true where this already is that process.
+fn trusts_the_tests_authority(test: &str) -> bool {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/tls/ca.pem");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "asks which of the two processes this is"
+    )]
+    let is_here = std::env::var_os("SSL_CERT_FILE").is_some_and(|found| found == file);
+    if !is_here {
+        run_with(
+            test,
+            &[
+                ("SSL_CERT_FILE", file),
+                ("SSL_CERT_DIR", "/nonexistent/folder"),
+            ],
+        );
+    }
+    is_here
+}
+
+async fn apply_over_tls(bank: TlsBank) -> Verdict {
+    let client = client(settings(&bank.base_url(), PATIENT));
+    apply(&client).await
+}
+
+#[tokio::test]
+async fn i12_only_a_valid_certificate_of_this_host_gets_a_request() {
+    if !trusts_the_tests_authority("bank::i12_only_a_valid_certificate_of_this_host_gets_a_request")
+    {
+        return;
+    }
+    let good = answer("201 Created", "");
+    let trusted = TlsBank::start("good", good.clone(), Ending::CloseNotify);
+    assert_eq!(apply_over_tls(trusted).await, accepted(201));
+    for (certificate, says) in [("wrong_host", "not valid for name"), ("expired", "expired")] {
+        let bank = TlsBank::start(certificate, good.clone(), Ending::CloseNotify);
+        let client = client(settings(&bank.base_url(), PATIENT));
+        let Err(ListFault::Unreachable(why)) = client.probe(&card(CARD)).await else {
+            panic!("{certificate} was trusted");
+        };
+        assert!(why.contains(says), "{certificate}: {why}");
+        let bank = TlsBank::start(certificate, good.clone(), Ending::CloseNotify);
+        let deferred = Verdict::Deferred(Deferral::NoConnection);
+        assert_eq!(apply_over_tls(bank).await, deferred, "{certificate}");
+    }
+    let plain = ScriptedBank::start([]).await;
+    let base_url = plain.base_url().replace("http://", "https://");
+    let client = client(settings(&base_url, BRIEF));
+    let deferred = Verdict::Deferred(Deferral::NoConnection);
+    assert_eq!(apply(&client).await, deferred, "no TLS at all");
+    assert_eq!(plain.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn i14_over_tls_a_body_without_length_must_be_ended_by_its_sender() {
+    if !trusts_the_tests_authority(
+        "bank::i14_over_tls_a_body_without_length_must_be_ended_by_its_sender",
+    ) {
+        return;
+    }
+    let head = b"HTTP/1.1 201 Created\r\nconnection: close\r\n\r\n".to_vec();
+    let ended = TlsBank::start("good", head.clone(), Ending::CloseNotify);
+    assert_eq!(apply_over_tls(ended).await, accepted(201));
+    let cut = TlsBank::start("good", head, Ending::Cut);
+    let verdict = apply_over_tls(cut).await;
+    assert_eq!(cause(&verdict), UnclearCause::UnreadableAnswer);
 }
 
 #[test]

@@ -1,3 +1,4 @@
 //! What several subjects need.
 
 pub(crate) mod scripted_bank;
+pub(crate) mod tls_bank;
