@@ -497,7 +497,14 @@ fn timeouts_that_contradict_each_other_are_refused() {
 async fn i9_a_new_token_in_the_file_is_used_after_a_401() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("token");
-    std::fs::write(&path, "old\n").expect("written");
+    // Of one length and one time, so that only the 401 is a reason to look again.
+    let put = |token: &str| {
+        std::fs::write(&path, token).expect("written");
+        let file = std::fs::File::options().write(true).open(&path);
+        let dated = file.and_then(|file| file.set_modified(std::time::UNIX_EPOCH));
+        dated.expect("dated");
+    };
+    put("old\n");
     let bank = ScriptedBank::start([
         Act::Send(envelope("401 Unauthorized")),
         Act::Send(answer("201 Created", "")),
@@ -510,9 +517,8 @@ async fn i9_a_new_token_in_the_file_is_used_after_a_401() {
         log_id: Some("log_1".to_owned()),
     };
     assert_eq!(apply(&client).await, Verdict::Deferred(refused));
-    let before = client.token_generation();
-    std::fs::write(&path, "new\n").expect("written");
-    assert_eq!(client.token_generation(), before + 1);
+    put("new\n");
+    assert_eq!(client.token_generation(), 2);
     assert_eq!(apply(&client).await, accepted(201));
     let sent: Vec<_> = bank
         .requests()
