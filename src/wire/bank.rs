@@ -130,6 +130,14 @@ pub struct Pagination {
     pub total_pages: u64,
 }
 
+/// Whether these bytes are one JSON value, whatever it says. Keeps nothing of it.
+#[must_use]
+pub fn is_json(bytes: &[u8]) -> bool {
+    // What is ignored is not checked for UTF-8, so check before.
+    std::str::from_utf8(bytes)
+        .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
