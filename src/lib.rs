@@ -1,4 +1,5 @@
 //! tanda
 pub mod domain;
 pub mod engine;
+pub mod ledger;
 pub mod wire;
