@@ -91,6 +91,12 @@ impl IdempotencyKey {
         Self(uuid_v4_of(digest))
     }
 
+    /// A key that was stored before.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// The 16 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {

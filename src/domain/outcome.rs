@@ -178,6 +178,24 @@ pub enum DoubtReason {
 }
 
 impl DoubtReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::WindowClosed,
+        Self::AttemptsSpent,
+        Self::Conflict,
+        Self::RefusedAfterUnclear,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Interrupted,
+        Self::Panicked,
+    ];
+
+    /// Reads the word; `None` for any other.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
     /// A stable word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -204,5 +222,13 @@ mod tests {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }
         assert_eq!(Status::parse("failed"), None);
+    }
+
+    #[test]
+    fn a_doubt_reason_reads_what_it_writes() {
+        for reason in DoubtReason::ALL {
+            assert_eq!(DoubtReason::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(DoubtReason::parse("unknown"), None);
     }
 }

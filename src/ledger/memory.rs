@@ -1,47 +1,30 @@
-//! A ledger in memory, for tests: the same promises, without a disk.
+//! The ledger in memory, for tests.
 //!
-//! *What it promises.* Clones share one record, so that a test can kill an engine and keep what was
-//! durable.
+//! *What it promises.* The same answers as SQLite's. Its clones are handles on one set of books: a
+//! test can drop an engine at any point, as a crash would, and start another on what was durable.
 //!
-//! *What it refuses to know.* SQL.
+//! *What it refuses to know.* Disks. And that a `LedgerError` ends the process: a breach of the
+//! rules writes nothing, and the books stay open for the next engine.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::rules::{self, Breach};
 use crate::domain::job::EntityId;
-use crate::domain::key::EventId;
+use crate::domain::key::{EventId, Generation};
 use crate::domain::outcome::DoubtReason;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Moment, Timestamp};
 use crate::engine::ports::{
-    AskNote, AttemptNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob,
-    Settlement, Sight, Standing, StoredOutcome,
+    AskNote, AttemptNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob, Settlement,
+    Sight, Standing, StoredOutcome,
 };
 
-/// The ledger in memory.
+/// A ledger that lives as long as its last clone.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryLedger(Arc<Mutex<Record>>);
-
-#[derive(Debug, Default)]
-struct Record {
-    rows: Vec<Row>,
-    by_id: HashMap<EntityId, usize>,
-    outcomes: Vec<StoredOutcome>,
-    by_event: BTreeMap<EventId, usize>,
-    asks: Vec<(JobRef, AskNote)>,
-    panics: HashMap<EntityId, u32>,
-    control: Option<Control>,
-}
-
-#[derive(Debug)]
-struct Row {
-    intent: Intent,
-    attempts: Vec<AttemptNote>,
-    doubt: Option<(EventId, DoubtReason)>,
-    settled: Option<EventId>,
-    person_needed: bool,
-}
+pub struct MemoryLedger(Arc<Mutex<Books>>);
 
 impl MemoryLedger {
     /// An empty ledger.
@@ -50,90 +33,269 @@ impl MemoryLedger {
         Self::default()
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
+    /// A holder that panicked wrote nothing by halves: every rule is checked before the first
+    /// change.
+    fn books(&self) -> MutexGuard<'_, Books> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Record {
-    fn sight(&self, id: &EntityId) -> Sight {
-        let Some(row) = self.by_id.get(id).and_then(|&index| self.rows.get(index)) else {
+/// Positions are those in the two lists, which only grow.
+#[derive(Debug, Default)]
+struct Books {
+    jobs: Vec<JobBook>,
+    generations: HashMap<EntityId, BTreeMap<Generation, usize>>,
+    outcomes: Vec<OutcomeBook>,
+    events: HashMap<EventId, usize>,
+    panics: HashMap<EntityId, u32>,
+    control: Option<Control>,
+}
+
+#[derive(Debug)]
+struct JobBook {
+    intent: Intent,
+    attempts: BTreeMap<u32, AttemptNote>,
+    asks: Vec<AskNote>,
+    doubt: Option<(usize, DoubtReason)>,
+    last: Option<usize>,
+    person_needed: bool,
+}
+
+#[derive(Debug)]
+struct OutcomeBook {
+    outcome: StoredOutcome,
+    job: Option<usize>,
+}
+
+impl Books {
+    fn job(&self, position: usize) -> &JobBook {
+        self.jobs.get(position).expect("jobs are never taken away")
+    }
+
+    fn job_mut(&mut self, position: usize) -> &mut JobBook {
+        self.jobs
+            .get_mut(position)
+            .expect("jobs are never taken away")
+    }
+
+    fn outcome(&self, position: usize) -> &StoredOutcome {
+        let book = self.outcomes.get(position);
+        &book.expect("outcomes are never taken away").outcome
+    }
+
+    fn current(&self, entity_id: &EntityId) -> Option<(Generation, usize)> {
+        let (&generation, &position) = self.generations.get(entity_id)?.last_key_value()?;
+        Some((generation, position))
+    }
+
+    fn find(&self, entity_id: &EntityId, generation: Generation) -> Option<usize> {
+        self.generations.get(entity_id)?.get(&generation).copied()
+    }
+
+    fn named(&self, job: &JobRef) -> Result<usize, Breach> {
+        self.find(&job.entity_id, job.generation)
+            .ok_or(rules::UNKNOWN_JOB)
+    }
+
+    fn sight(&self, entity_id: &EntityId) -> Sight {
+        let Some((generation, position)) = self.current(entity_id) else {
             return Sight::Unknown;
         };
-        let standing = match row.settled.and_then(|event| self.outcome(event)) {
-            Some(outcome) => Standing::Finished(outcome),
-            None => Standing::InDoubt(row.doubt.and_then(|(event, _)| self.outcome(event))),
+        let job = self.job(position);
+        let standing = match (job.last, job.doubt) {
+            (Some(last), _) => Standing::Finished(self.outcome(last).clone()),
+            (None, doubt) => {
+                Standing::InDoubt(doubt.map(|(interim, _)| self.outcome(interim).clone()))
+            }
         };
         Sight::Known {
-            generation: row.intent.generation,
-            fingerprint: row.intent.job.fingerprint(),
+            generation,
+            fingerprint: job.intent.job.fingerprint(),
             standing,
         }
     }
 
-    fn outcome(&self, event: EventId) -> Option<StoredOutcome> {
-        self.by_event.get(&event).and_then(|&index| self.outcomes.get(index)).cloned()
+    /// Checks everything that could refuse this settlement; `Some` where its job is on record.
+    fn admit(&self, settlement: &Settlement) -> Result<Option<usize>, Breach> {
+        let intent = &settlement.intent;
+        let Some(position) = self.find(&intent.job.entity_id, intent.generation) else {
+            let current = self.current(&intent.job.entity_id);
+            let current = current.map(|(generation, at)| (generation, self.job(at).last.is_some()));
+            rules::check_new_row(current, intent.generation)?;
+            check_attempts(&BTreeMap::new(), &settlement.attempts)?;
+            self.check_event(settlement)?;
+            return Ok(None);
+        };
+        let job = self.job(position);
+        rules::check_same_job(job.intent.job.fingerprint(), intent)?;
+        if job.last.is_none() {
+            check_attempts(&job.attempts, &settlement.attempts)?;
+            let kept = settlement.outcome.status.is_final() || job.doubt.is_none();
+            if kept {
+                self.check_event(settlement)?;
+            }
+        }
+        Ok(Some(position))
     }
 
-    fn keep(&mut self, outcome: StoredOutcome) -> StoredOutcome {
-        if let Some(kept) = self.outcome(outcome.event_id) {
-            return kept;
+    fn check_event(&self, settlement: &Settlement) -> Result<(), Breach> {
+        if self.events.contains_key(&settlement.outcome.event_id) {
+            return Err(rules::OTHER_OUTCOME);
         }
-        self.by_event.insert(outcome.event_id, self.outcomes.len());
-        self.outcomes.push(outcome.clone());
-        outcome
+        Ok(())
     }
 
-    fn row(&mut self, intent: &Intent) -> &mut Row {
-        let next = self.rows.len();
-        let index = *self.by_id.entry(intent.job.entity_id.clone()).or_insert(next);
-        if index == next {
-            self.rows.push(Row {
-                intent: intent.clone(),
-                attempts: Vec::new(),
-                doubt: None,
-                settled: None,
-                person_needed: false,
-            });
+    fn open_row(&mut self, intent: &Intent) -> usize {
+        let position = self.jobs.len();
+        self.generations
+            .entry(intent.job.entity_id.clone())
+            .or_default()
+            .insert(intent.generation, position);
+        self.jobs.push(JobBook {
+            intent: as_read_back(intent),
+            attempts: BTreeMap::new(),
+            asks: Vec::new(),
+            doubt: None,
+            last: None,
+            person_needed: false,
+        });
+        position
+    }
+
+    fn keep(&mut self, outcome: StoredOutcome, job: Option<usize>) -> usize {
+        let position = self.outcomes.len();
+        self.events.insert(outcome.event_id, position);
+        self.outcomes.push(OutcomeBook {
+            outcome: StoredOutcome {
+                published: false,
+                ..outcome
+            },
+            job,
+        });
+        position
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> Result<(), Breach> {
+        rules::check_settlement(&settlement)?;
+        let found = self.admit(&settlement)?;
+        let position = found.unwrap_or_else(|| self.open_row(&settlement.intent));
+        if self.job(position).last.is_none() {
+            add_attempts(self.job_mut(position), settlement.attempts);
+            let last = self.keep(settlement.outcome, Some(position));
+            self.job_mut(position).last = Some(last);
         }
-        self.rows.get_mut(index).expect("just found or made")
+        Ok(())
+    }
+
+    fn doubt(
+        &mut self,
+        settlement: Settlement,
+        reason: DoubtReason,
+    ) -> Result<StoredOutcome, Breach> {
+        rules::check_doubt(&settlement)?;
+        let found = self.admit(&settlement)?;
+        let position = found.unwrap_or_else(|| self.open_row(&settlement.intent));
+        if let Some(last) = self.job(position).last {
+            return Ok(self.outcome(last).clone());
+        }
+        add_attempts(self.job_mut(position), settlement.attempts);
+        let interim = match self.job(position).doubt {
+            Some((interim, _)) => interim,
+            None => self.keep(settlement.outcome, Some(position)),
+        };
+        self.job_mut(position)
+            .doubt
+            .get_or_insert((interim, reason));
+        Ok(self.outcome(interim).clone())
+    }
+
+    fn note_fact(&mut self, fact: StoredOutcome) -> Result<StoredOutcome, Breach> {
+        rules::check_fact(&fact)?;
+        let position = match self.events.get(&fact.event_id) {
+            Some(&position) => position,
+            None => self.keep(fact, None),
+        };
+        let kept = self.outcome(position).clone();
+        rules::check_fact(&kept).map_err(|_| rules::OTHER_OUTCOME)?;
+        Ok(kept)
+    }
+
+    fn open_job(&self, job: &JobBook) -> OpenJob {
+        let doubt = job.doubt;
+        let panics = self.panics.get(&job.intent.job.entity_id);
+        OpenJob {
+            intent: job.intent.clone(),
+            attempts: job.attempts.values().cloned().collect(),
+            doubt: doubt.map(|(interim, reason)| (self.outcome(interim).clone(), reason)),
+            person_needed: job.person_needed,
+            panics: panics.copied().unwrap_or_default(),
+        }
+    }
+
+    fn awaits_publication(&self, book: &OutcomeBook) -> bool {
+        let overtaken = !book.outcome.status.is_final()
+            && book.job.is_some_and(|job| self.job(job).last.is_some());
+        !book.outcome.published && !overtaken
     }
 }
 
-fn add_attempts(row: &mut Row, attempts: Vec<AttemptNote>) {
+/// Monotonic time means nothing in another process; both ledgers read it back as zero.
+fn as_read_back(intent: &Intent) -> Intent {
+    Intent {
+        at: Moment {
+            mono: Duration::ZERO,
+            ..intent.at
+        },
+        ..intent.clone()
+    }
+}
+
+fn check_attempts(
+    recorded: &BTreeMap<u32, AttemptNote>,
+    attempts: &[AttemptNote],
+) -> Result<(), Breach> {
+    let mut all: BTreeMap<u32, &AttemptNote> = recorded
+        .iter()
+        .map(|(&number, note)| (number, note))
+        .collect();
     for attempt in attempts {
-        if row.attempts.iter().all(|known| known.number != attempt.number) {
-            row.attempts.push(attempt);
+        if *all.entry(attempt.number).or_insert(attempt) != attempt {
+            return Err(rules::OTHER_ATTEMPT);
         }
     }
+    Ok(())
+}
+
+fn add_attempts(job: &mut JobBook, attempts: Vec<AttemptNote>) {
+    for attempt in attempts {
+        job.attempts.entry(attempt.number).or_insert(attempt);
+    }
+}
+
+fn refused(doing: &'static str) -> impl FnOnce(Breach) -> LedgerError {
+    move |breach| LedgerError::new(doing, breach)
 }
 
 #[async_trait]
 impl Ledger for MemoryLedger {
     async fn look(&self, entity_ids: Vec<EntityId>) -> Result<Vec<Sight>, LedgerError> {
-        let record = self.record();
-        Ok(entity_ids.iter().map(|id| record.sight(id)).collect())
+        let books = self.books();
+        Ok(entity_ids.iter().map(|id| books.sight(id)).collect())
     }
 
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
-        let mut record = self.record();
-        let sight = record.sight(&intent.job.entity_id);
+        let mut books = self.books();
+        let sight = books.sight(&intent.job.entity_id);
         if sight != Sight::Unknown {
             return Ok(Begun::AlreadyThere(sight));
         }
-        record.row(&intent);
+        books.open_row(&intent);
         Ok(Begun::Yes)
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError> {
-        let mut record = self.record();
-        let row = record.row(&settlement.intent);
-        if row.settled.is_none() {
-            row.settled = Some(settlement.outcome.event_id);
-            add_attempts(row, settlement.attempts);
-            record.keep(settlement.outcome);
-        }
-        Ok(())
+        let settled = self.books().settle(settlement);
+        settled.map_err(refused("settling a job"))
     }
 
     async fn doubt(
@@ -141,37 +303,34 @@ impl Ledger for MemoryLedger {
         settlement: Settlement,
         reason: DoubtReason,
     ) -> Result<StoredOutcome, LedgerError> {
-        let mut record = self.record();
-        let row = record.row(&settlement.intent);
-        row.doubt.get_or_insert((settlement.outcome.event_id, reason));
-        add_attempts(row, settlement.attempts);
-        Ok(record.keep(settlement.outcome))
+        let kept = self.books().doubt(settlement, reason);
+        kept.map_err(refused("recording a doubt"))
     }
 
     async fn call_person(&self, job: JobRef) -> Result<(), LedgerError> {
-        let mut record = self.record();
-        if let Some(&index) = record.by_id.get(&job.entity_id)
-            && let Some(row) = record.rows.get_mut(index)
-        {
-            row.person_needed = true;
-        }
+        let mut books = self.books();
+        let position = books.named(&job).map_err(refused("calling a person"))?;
+        books.job_mut(position).person_needed = true;
         Ok(())
     }
 
     async fn note_ask(&self, job: JobRef, ask: AskNote) -> Result<(), LedgerError> {
-        self.record().asks.push((job, ask));
+        let mut books = self.books();
+        let position = books.named(&job).map_err(refused("recording an ask"))?;
+        books.job_mut(position).asks.push(ask);
         Ok(())
     }
 
     async fn note_panic(&self, entity_id: EntityId) -> Result<u32, LedgerError> {
-        let mut record = self.record();
-        let panics = record.panics.entry(entity_id).or_default();
-        *panics += 1;
-        Ok(*panics)
+        let mut books = self.books();
+        let count = books.panics.entry(entity_id).or_default();
+        *count = count.saturating_add(1);
+        Ok(*count)
     }
 
     async fn note_fact(&self, fact: StoredOutcome) -> Result<StoredOutcome, LedgerError> {
-        Ok(self.record().keep(fact))
+        let kept = self.books().note_fact(fact);
+        kept.map_err(refused("recording a fact about a message"))
     }
 
     async fn unsettled(
@@ -179,39 +338,29 @@ impl Ledger for MemoryLedger {
         after: Option<JobRef>,
         limit: usize,
     ) -> Result<Vec<OpenJob>, LedgerError> {
-        let record = self.record();
-        let from = after
-            .and_then(|job| record.by_id.get(&job.entity_id).copied())
-            .map_or(0, |index| index + 1);
-        Ok(record
-            .rows
+        let books = self.books();
+        let first = match after {
+            Some(job) => 1 + books.named(&job).map_err(refused("reading open jobs"))?,
+            None => 0,
+        };
+        Ok(books
+            .jobs
             .iter()
-            .skip(from)
-            .filter(|row| row.settled.is_none())
+            .skip(first)
+            .filter(|job| job.last.is_none())
             .take(limit)
-            .map(|row| OpenJob {
-                intent: row.intent.clone(),
-                attempts: row.attempts.clone(),
-                doubt: row.doubt.and_then(|(e, reason)| Some((record.outcome(e)?, reason))),
-                person_needed: row.person_needed,
-                panics: record.panics.get(&row.intent.job.entity_id).copied().unwrap_or(0),
-            })
+            .map(|job| books.open_job(job))
             .collect())
     }
 
     async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
-        let record = self.record();
-        let superseded = |outcome: &StoredOutcome| {
-            record.rows.iter().any(|row| {
-                row.settled.is_some() && row.doubt.is_some_and(|(e, _)| e == outcome.event_id)
-            })
-        };
-        Ok(record
+        let books = self.books();
+        Ok(books
             .outcomes
             .iter()
-            .filter(|outcome| !outcome.published && !superseded(outcome))
+            .filter(|book| books.awaits_publication(book))
             .take(limit)
-            .cloned()
+            .map(|book| book.outcome.clone())
             .collect())
     }
 
@@ -220,23 +369,22 @@ impl Ledger for MemoryLedger {
         event_ids: Vec<EventId>,
         _at: Timestamp,
     ) -> Result<(), LedgerError> {
-        let mut record = self.record();
-        for event in event_ids {
-            if let Some(&index) = record.by_event.get(&event)
-                && let Some(outcome) = record.outcomes.get_mut(index)
-            {
-                outcome.published = true;
+        let mut books = self.books();
+        for event_id in event_ids {
+            let position = books.events.get(&event_id).copied();
+            if let Some(book) = position.and_then(|position| books.outcomes.get_mut(position)) {
+                book.outcome.published = true;
             }
         }
         Ok(())
     }
 
     async fn control(&self) -> Result<Option<Control>, LedgerError> {
-        Ok(self.record().control.clone())
+        Ok(self.books().control.clone())
     }
 
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {
-        self.record().control = Some(control);
+        self.books().control = Some(control);
         Ok(())
     }
 }

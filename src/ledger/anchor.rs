@@ -1,0 +1,101 @@
+//! The anchor: a small file beside the ledger that knows how far the ledger had come.
+//!
+//! *What it promises.* It never names a commit that was not durable before it. So a ledger with a
+//! smaller number, or with another id, has forgotten something: an older copy was put in its place,
+//! or the disk lost committed pages, which SQLite itself does not notice.
+//!
+//! *What it refuses to know.* What was forgotten. And a loss of the last moments before a power
+//! cut, because it is written once a second, not at each commit.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Forgotten;
+use super::place;
+use crate::engine::ports::Control;
+
+/// The name of this format and its version.
+const SCHEMA: &str = "tanda.anchor.v1";
+/// An anchor is a few hundred bytes; what is longer is not one.
+const MAX_BYTES: u64 = 16 * 1024;
+
+/// What the anchor says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Anchor {
+    schema: String,
+    /// Which ledger it belongs to.
+    ledger_id: String,
+    /// The number of a commit that is durable.
+    sequence: i64,
+    /// The positive control on record then.
+    control: Option<AnchoredControl>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnchoredControl {
+    entity_id: String,
+    seen_at_ms: i64,
+}
+
+impl Anchor {
+    /// An anchor for a ledger that has come this far.
+    pub(super) fn new(ledger_id: &str, sequence: i64, control: Option<&Control>) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            ledger_id: ledger_id.to_owned(),
+            sequence,
+            control: control.map(|control| AnchoredControl {
+                entity_id: control.entity_id.as_str().to_owned(),
+                seen_at_ms: control.seen_at.as_millis(),
+            }),
+        }
+    }
+
+    /// Makes it durable.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut content = serde_json::to_vec(self).expect("strings and integers always serialise");
+        content.push(b'\n');
+        place::replace(path, &content)
+    }
+
+    /// Reads it; `None` where there is none.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
+        use io::Read as _;
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut content = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut content)?;
+        let anchor: Self = serde_json::from_slice(&content).map_err(io::Error::from)?;
+        if anchor.schema == SCHEMA {
+            Ok(Some(anchor))
+        } else {
+            let message = format!("{} is not {SCHEMA}", anchor.schema);
+            Err(io::Error::new(io::ErrorKind::InvalidData, message))
+        }
+    }
+}
+
+/// Whether a ledger with this id and sequence remembers all that the anchor has seen.
+pub(super) fn compare(
+    anchor: Option<&Anchor>,
+    ledger_id: &str,
+    sequence: i64,
+) -> Result<(), Forgotten> {
+    match anchor {
+        None if sequence == 0 => Ok(()),
+        None => Err(Forgotten::AnchorIsMissing { sequence }),
+        Some(anchor) if anchor.ledger_id != ledger_id => Err(Forgotten::OtherLedger),
+        Some(anchor) if anchor.sequence > sequence => Err(Forgotten::Behind {
+            sequence,
+            anchored: anchor.sequence,
+        }),
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,204 @@
+//! The ledger in SQLite, the default: one file, one process, one writer.
+//!
+//! *What it promises.* A write is answered when its commit is on the disk (WAL,
+//! `synchronous=FULL`); whatever waits is committed together, without artificial delay. A read sees
+//! the last commit. A lock is held for life; the anchor beside the file is at most a second behind.
+//!
+//! *What it refuses to know.* Network file systems: SQLite's log does not work there.
+//!
+//! [`open`]: checks before use. [`schema`]: the tables. [`desk`]: the two threads. [`write`] and
+//! [`read`]: the statements. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
+
+mod desk;
+mod open;
+mod read;
+mod schema;
+mod trouble;
+mod verdict;
+mod write;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use self::desk::{Desk, Fate, Reader, Writer};
+use super::error::OpenError;
+use crate::domain::job::EntityId;
+use crate::domain::key::{EventId, Namespace};
+use crate::domain::outcome::DoubtReason;
+use crate::domain::time::Timestamp;
+use crate::engine::ports::{
+    AskNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob, Settlement, Sight,
+    StoredOutcome,
+};
+
+/// What a ledger belongs to, from its first use on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Whose keys it holds.
+    pub namespace: Namespace,
+    /// Scheme, host and port of the bank that was paid through, as one fixed spelling.
+    pub bank_origin: String,
+}
+
+/// A ledger in a file.
+///
+/// Dropping it commits what waits, writes the anchor, and blocks until the file is closed and the
+/// lock is free; [`SqliteLedger::close`] does the same without blocking, and says whether it
+/// worked.
+pub struct SqliteLedger {
+    // Fields are dropped in this order: the writer, last of the two, leaves no log behind.
+    reads: Desk,
+    writes: Desk,
+}
+
+impl std::fmt::Debug for SqliteLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteLedger").finish_non_exhaustive()
+    }
+}
+
+impl SqliteLedger {
+    /// Makes an empty ledger, with its directory. Only a person's `tanda init` does this: a ledger
+    /// that made itself would hide that another one was lost.
+    ///
+    /// # Errors
+    /// [`OpenError`]: there is one already, or what one has left behind, or the disk says no.
+    pub fn create(path: &Path) -> Result<(), OpenError> {
+        open::create(path)
+    }
+
+    /// Opens a ledger and locks it. Reads the whole file once, so it blocks for a moment; call it
+    /// before anything else runs.
+    ///
+    /// # Errors
+    /// [`OpenError`] where this ledger cannot be relied on, or not by this process.
+    pub fn open(path: &Path, binding: &Binding) -> Result<Self, OpenError> {
+        let opened = open::open(path, binding)?;
+        let timer = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(open::fault(path, "starting its writer"))?;
+        let fate = Fate::default();
+        let reading = Reader {
+            db: opened.reader,
+            fate: Arc::clone(&fate),
+        };
+        let writing = Writer {
+            db: opened.writer,
+            lock: opened.lock,
+            fate: Arc::clone(&fate),
+            anchor_path: opened.anchor_path,
+            ledger_id: opened.ledger_id,
+            sequence: opened.sequence,
+            anchored: opened.sequence,
+            anchored_at: Instant::now(),
+            timer,
+        };
+        let writes = Desk::start("tanda-writer", desk::WRITE_QUEUE_ORDERS, &fate, |orders| {
+            writing.serve(orders);
+        })
+        .map_err(open::fault(path, "starting its writer"))?;
+        let reads = Desk::start("tanda-reader", desk::READ_QUEUE_ORDERS, &fate, |orders| {
+            reading.serve(orders);
+        })
+        .map_err(open::fault(path, "starting its reader"))?;
+        Ok(Self { reads, writes })
+    }
+
+    /// Commits what waits, writes the anchor, closes the file and frees the lock. Every later call
+    /// fails.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger had failed before, or fails now.
+    pub async fn close(&self) -> Result<(), LedgerError> {
+        self.reads.close("closing for reading").await?;
+        self.writes.close("closing").await
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn look(&self, entity_ids: Vec<EntityId>) -> Result<Vec<Sight>, LedgerError> {
+        let look = move |db: &_| read::look(db, &entity_ids);
+        self.reads.call("looking jobs up", look).await
+    }
+
+    async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
+        let begin = move |db: &_| write::begin(db, &intent);
+        self.writes.call("recording an intent", begin).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError> {
+        let settle = move |db: &_| write::settle(db, &settlement);
+        self.writes.call("settling a job", settle).await
+    }
+
+    async fn doubt(
+        &self,
+        settlement: Settlement,
+        reason: DoubtReason,
+    ) -> Result<StoredOutcome, LedgerError> {
+        let doubt = move |db: &_| write::doubt(db, &settlement, reason);
+        self.writes.call("recording a doubt", doubt).await
+    }
+
+    async fn call_person(&self, job: JobRef) -> Result<(), LedgerError> {
+        let call = move |db: &_| write::call_person(db, &job);
+        self.writes.call("calling a person", call).await
+    }
+
+    async fn note_ask(&self, job: JobRef, ask: AskNote) -> Result<(), LedgerError> {
+        let note = move |db: &_| write::note_ask(db, &job, &ask);
+        self.writes.call("recording an ask", note).await
+    }
+
+    async fn note_panic(&self, entity_id: EntityId) -> Result<u32, LedgerError> {
+        let note = move |db: &_| write::note_panic(db, &entity_id);
+        self.writes.call("recording a panic", note).await
+    }
+
+    async fn note_fact(&self, fact: StoredOutcome) -> Result<StoredOutcome, LedgerError> {
+        let note = move |db: &_| write::note_fact(db, &fact);
+        let doing = "recording a fact about a message";
+        self.writes.call(doing, note).await
+    }
+
+    async fn unsettled(
+        &self,
+        after: Option<JobRef>,
+        limit: usize,
+    ) -> Result<Vec<OpenJob>, LedgerError> {
+        let find = move |db: &_| read::unsettled(db, after.as_ref(), limit);
+        self.reads.call("reading open jobs", find).await
+    }
+
+    async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
+        let find = move |db: &_| read::unpublished(db, limit);
+        self.reads.call("reading outcomes to publish", find).await
+    }
+
+    async fn mark_published(
+        &self,
+        event_ids: Vec<EventId>,
+        at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let mark = move |db: &_| write::mark_published(db, &event_ids, at);
+        self.writes.call("marking what was published", mark).await
+    }
+
+    async fn control(&self) -> Result<Option<Control>, LedgerError> {
+        let control = move |db: &_| read::control(db);
+        self.reads
+            .call("reading the positive control", control)
+            .await
+    }
+
+    async fn note_control(&self, control: Control) -> Result<(), LedgerError> {
+        let note = move |db: &_| write::note_control(db, &control);
+        let doing = "recording the positive control";
+        self.writes.call(doing, note).await
+    }
+}

@@ -1,0 +1,339 @@
+//! Making a ledger, and opening one that can be relied on.
+//!
+//! *What it promises.* A ledger that is opened is whole, of a known format, locked, bound to this
+//! namespace and bank, and remembers all that its anchor has seen. Anything else is an
+//! [`OpenError`], and nothing was changed but the format, by a migration.
+//!
+//! *What it refuses to know.* What the ledger says about jobs.
+
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{Binding, read, schema};
+use crate::ledger::anchor::{self, Anchor};
+use crate::ledger::error::{Forgotten, OpenError};
+use crate::ledger::place;
+
+/// The first SQLite without the race that could damage a WAL ledger with two connections
+/// (3.7.0 to 3.51.2, <https://sqlite.org/wal.html#walresetbug>).
+const OLDEST_SQLITE: i32 = 3_051_003;
+/// Pages between checkpoints: 16 MiB of log. A checkpoint writes each page that changed since the
+/// last one once, so fewer of them write the busy pages fewer times: with SQLite's own 1,000 pages
+/// the bench settles a tenth fewer jobs. More than this gains nothing, and makes the log that a
+/// restart must read, and the longest commit, longer.
+const WAL_CHECKPOINT_PAGES: i64 = 4_000;
+/// Memory for pages, of the writer: the inner pages of the indices of some ten million jobs.
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+/// Memory for pages, of the reader.
+const READER_CACHE_KIB: i64 = 16 * 1024;
+/// How many statements stay prepared: more than there are.
+const STATEMENTS: usize = 64;
+/// How long to wait for another process that holds the file, such as one that copies it.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A ledger that may be used.
+pub(super) struct Opened {
+    pub(super) writer: Connection,
+    pub(super) reader: Connection,
+    pub(super) lock: File,
+    pub(super) anchor_path: PathBuf,
+    pub(super) ledger_id: String,
+    pub(super) sequence: i64,
+}
+
+/// Makes a ledger where there is none. It is built beside its place and moved there whole.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    let failed = |doing| fault(path, doing);
+    check_sqlite(path)?;
+    place::create_directory_of(path).map_err(failed("making its directory"))?;
+    let _lock = lock(path)?;
+    if path.exists() {
+        return Err(OpenError::AlreadyThere {
+            path: path.to_owned(),
+        });
+    }
+    refuse_remains(path)?;
+    let part = place::beside(path, ".part");
+    remove_if_there(&part).map_err(failed("removing a half-made ledger"))?;
+    remove_if_there(&place::beside(&part, "-journal"))
+        .map_err(failed("removing a half-made ledger"))?;
+    let file = place::create_file(&part).map_err(failed("making its file"))?;
+    build(&part).map_err(sql(path, "making its tables"))?;
+    file.sync_all().map_err(failed("flushing its file"))?;
+    place::rename(&part, path).map_err(failed("moving it to its place"))
+}
+
+/// In SQLite's first journal mode, whose file is complete by itself when it is closed.
+fn build(part: &Path) -> rusqlite::Result<()> {
+    let mut db = Connection::open_with_flags(part, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+    schema::migrate(&mut db, 0)?;
+    db.close().map_err(|(_, error)| error)
+}
+
+/// Opens a ledger for the one process that may write.
+pub(super) fn open(path: &Path, binding: &Binding) -> Result<Opened, OpenError> {
+    check_sqlite(path)?;
+    if !path.exists() {
+        refuse_remains(path)?;
+        return Err(OpenError::Missing {
+            path: path.to_owned(),
+        });
+    }
+    let lock = lock(path)?;
+    let mut writer = connect(path).map_err(sql(path, "opening it"))?;
+    check_format(path, &mut writer)?;
+    let meta = Meta::read(&writer).map_err(sql(path, "reading what it belongs to"))?;
+    meta.check_binding(path, binding)?;
+    let anchor_path = anchor_of(path);
+    check_anchor(path, &anchor_path, &meta)?;
+    if meta.bound.is_none() {
+        bind(&writer, binding).map_err(sql(path, "binding it"))?;
+    }
+    write_anchor(path, &anchor_path, &meta, &writer)?;
+    Ok(Opened {
+        reader: connect_reader(path).map_err(sql(path, "opening it for reading"))?,
+        writer,
+        lock,
+        anchor_path,
+        ledger_id: meta.ledger_id,
+        sequence: meta.sequence,
+    })
+}
+
+fn check_sqlite(path: &Path) -> Result<(), OpenError> {
+    if rusqlite::version_number() >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    let version = rusqlite::version();
+    let message = format!("SQLite {version} can damage a ledger; 3.51.3 or later is needed");
+    Err(fault(path, "checking the version of SQLite")(message))
+}
+
+/// A ledger that is gone must not be taken for one that never was.
+fn refuse_remains(path: &Path) -> Result<(), OpenError> {
+    let remains = [anchor_of(path), place::beside(path, "-wal")];
+    match remains.into_iter().find(|left| left.exists()) {
+        None => Ok(()),
+        Some(left) => Err(OpenError::Forgot {
+            path: path.to_owned(),
+            anchor: anchor_of(path),
+            how: Forgotten::Remains { left },
+        }),
+    }
+}
+
+/// Held for as long as the file is open, and freed by the system if the process dies.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock_path = place::beside(path, ".lock");
+    let lock = place::touch_file(&lock_path).map_err(fault(path, "opening its lock file"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+            path: path.to_owned(),
+            lock: lock_path,
+        }),
+        Err(TryLockError::Error(error)) => Err(fault(path, "locking it")(error)),
+    }
+}
+
+fn flags(access: OpenFlags) -> OpenFlags {
+    access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    db.busy_timeout(BUSY)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.pragma_update(None, "trusted_schema", "OFF")?;
+    db.pragma_update(None, "cell_size_check", "ON")?;
+    db.pragma_update(None, "foreign_keys", "ON")?;
+    db.pragma_update(None, "recursive_triggers", "ON")?;
+    db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    // Elsewhere than on macOS these two change nothing; there a plain fsync is not durable.
+    db.pragma_update(None, "fullfsync", "ON")?;
+    db.pragma_update(None, "checkpoint_fullfsync", "ON")?;
+    Ok(db)
+}
+
+/// Flushed at each commit, with a log of its own: readers never wait for the writer.
+fn use_wal(db: &Connection) -> rusqlite::Result<()> {
+    let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    let synchronous: i64 = db.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    db.pragma_update(None, "wal_autocheckpoint", WAL_CHECKPOINT_PAGES)?;
+    if mode.eq_ignore_ascii_case("wal") && synchronous == 2 {
+        Ok(())
+    } else {
+        Err(rusqlite::Error::InvalidQuery)
+    }
+}
+
+fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+    db.busy_timeout(BUSY)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.pragma_update(None, "trusted_schema", "OFF")?;
+    db.pragma_update(None, "cell_size_check", "ON")?;
+    db.pragma_update(None, "query_only", "ON")?;
+    db.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(db)
+}
+
+/// Its kind, its wholeness and its version, and the migrations it lacks.
+fn check_format(path: &Path, db: &mut Connection) -> Result<(), OpenError> {
+    let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let kind = number("application_id").map_err(sql(path, "reading its kind"))?;
+    let version = number("user_version").map_err(sql(path, "reading its version"))?;
+    if kind != schema::APPLICATION_ID || version < 1 {
+        return Err(corrupt(path, "it does not bear the mark of a ledger"));
+    }
+    if version > schema::newest() {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: version,
+            known: schema::newest(),
+        });
+    }
+    use_wal(db).map_err(sql(path, "switching its log on"))?;
+    quick_check(path, db)?;
+    schema::migrate(db, version).map_err(sql(path, "bringing its format up to date"))
+}
+
+/// Reads every page once, so that damage is found before it is believed. It costs what reading the
+/// file costs: see the numbers in `benches/ledger.rs`.
+fn quick_check(path: &Path, db: &Connection) -> Result<(), OpenError> {
+    let finding: String = db
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(sql(path, "checking that it is whole"))?;
+    if finding == "ok" {
+        Ok(())
+    } else {
+        Err(corrupt(path, &finding))
+    }
+}
+
+/// Who a ledger is and how far it has come.
+struct Meta {
+    ledger_id: String,
+    bound: Option<(String, String)>,
+    sequence: i64,
+}
+
+impl Meta {
+    fn read(db: &Connection) -> rusqlite::Result<Self> {
+        let query = "SELECT ledger_id, namespace, bank_origin, sequence FROM meta WHERE one = 1";
+        db.query_row(query, [], |row| {
+            let namespace: Option<String> = row.get(1)?;
+            Ok(Self {
+                ledger_id: row.get(0)?,
+                bound: namespace.zip(row.get(2)?),
+                sequence: row.get(3)?,
+            })
+        })
+    }
+
+    fn check_binding(&self, path: &Path, binding: &Binding) -> Result<(), OpenError> {
+        let Some((namespace, bank_origin)) = &self.bound else {
+            return Ok(());
+        };
+        let other = |what, bound: &str, asked: &str| OpenError::OtherBinding {
+            path: path.to_owned(),
+            what,
+            bound: bound.to_owned(),
+            asked: asked.to_owned(),
+        };
+        if namespace != binding.namespace.as_str() {
+            return Err(other("namespace", namespace, binding.namespace.as_str()));
+        }
+        if *bank_origin != binding.bank_origin {
+            return Err(other("bank", bank_origin, &binding.bank_origin));
+        }
+        Ok(())
+    }
+}
+
+/// Not numbered as a commit: a crash before the first anchor must not look like a loss.
+fn bind(db: &Connection, binding: &Binding) -> rusqlite::Result<()> {
+    db.execute(
+        "UPDATE meta SET namespace = ?1, bank_origin = ?2 WHERE one = 1",
+        [binding.namespace.as_str(), &binding.bank_origin],
+    )?;
+    Ok(())
+}
+
+fn anchor_of(path: &Path) -> PathBuf {
+    place::beside(path, ".anchor")
+}
+
+fn check_anchor(path: &Path, anchor_path: &Path, meta: &Meta) -> Result<(), OpenError> {
+    let anchor = Anchor::read(anchor_path).map_err(|error| {
+        let kind = error.kind();
+        if matches!(kind, ErrorKind::InvalidData | ErrorKind::UnexpectedEof) {
+            corrupt(anchor_path, "an anchor that cannot be read")
+        } else {
+            fault(path, "reading its anchor")(error)
+        }
+    })?;
+    anchor::compare(anchor.as_ref(), &meta.ledger_id, meta.sequence).map_err(|how| {
+        OpenError::Forgot {
+            path: path.to_owned(),
+            anchor: anchor_path.to_owned(),
+            how,
+        }
+    })
+}
+
+/// Written before the first commit, so that a ledger that was used always has an anchor.
+fn write_anchor(
+    path: &Path,
+    anchor_path: &Path,
+    meta: &Meta,
+    db: &Connection,
+) -> Result<(), OpenError> {
+    let control = read::control(db).map_err(fault(path, "reading the positive control"))?;
+    Anchor::new(&meta.ledger_id, meta.sequence, control.as_ref())
+        .write(anchor_path)
+        .map_err(fault(path, "writing its anchor"))
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn corrupt(path: &Path, finding: &str) -> OpenError {
+    OpenError::Corrupt {
+        path: path.to_owned(),
+        finding: finding.to_owned(),
+    }
+}
+
+/// A fault while doing this.
+pub(super) fn fault<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    path: &Path,
+    doing: &'static str,
+) -> impl FnOnce(E) -> OpenError {
+    move |source| OpenError::Unusable {
+        path: path.to_owned(),
+        doing,
+        source: source.into(),
+    }
+}
+
+/// The same for SQLite, whose word on a damaged file is not a fault of the disk.
+fn sql(path: &Path, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> OpenError {
+    move |error| match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            corrupt(path, &error.to_string())
+        }
+        _ => fault(path, doing)(error),
+    }
+}

@@ -1,0 +1,248 @@
+//! Reading rows.
+//!
+//! *What it promises.* Every value is parsed into the type it was written from; a row that does not
+//! fit its types, or a job whose content does not have its fingerprint, is an error and never a
+//! guess.
+//!
+//! *What it refuses to know.* Transactions: its caller holds one, so that one answer is about one
+//! state of the ledger.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, Row, params};
+
+use super::trouble::Trouble;
+use super::verdict;
+use crate::domain::digest::Digest;
+use crate::domain::job::{CardId, EntityId, Job, Operation};
+use crate::domain::key::{EventId, Generation, IdempotencyKey};
+use crate::domain::money::{Amount, Currency};
+use crate::domain::outcome::{DoubtReason, Status};
+use crate::domain::time::{Moment, Timestamp};
+use crate::engine::ports::{
+    AttemptNote, Control, Intent, JobRef, OpenJob, Sight, Standing, StoredOutcome,
+};
+use crate::ledger::rules;
+
+/// What is known of each id, in the same order.
+pub(super) fn look(db: &Connection, entity_ids: &[EntityId]) -> Result<Vec<Sight>, Trouble> {
+    entity_ids.iter().map(|id| sight(db, id)).collect()
+}
+
+/// What is known of one id.
+pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT generation, fingerprint, doubt_outcome, final_outcome FROM jobs \
+         WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(Sight::Unknown);
+    };
+    let standing = match (row.get(2)?, row.get(3)?) {
+        (_, Some(last)) => Standing::Finished(outcome(db, last)?),
+        (Some(interim), None) => Standing::InDoubt(Some(outcome(db, interim)?)),
+        (None, None) => Standing::InDoubt(None),
+    };
+    Ok(Sight::Known {
+        generation: generation(row.get(0)?)?,
+        fingerprint: Digest::from_bytes(row.get(1)?),
+        standing,
+    })
+}
+
+/// The number of a job's row, which must be there.
+pub(super) fn job_id(db: &Connection, job: &JobRef) -> Result<i64, Trouble> {
+    let mut statement =
+        db.prepare_cached("SELECT id FROM jobs WHERE entity_id = ?1 AND generation = ?2")?;
+    let mut rows = statement.query(params![job.entity_id.as_str(), job.generation.get()])?;
+    match rows.next()? {
+        Some(row) => Ok(row.get(0)?),
+        None => Err(rules::UNKNOWN_JOB.into()),
+    }
+}
+
+/// An outcome by the number of its row.
+pub(super) fn outcome(db: &Connection, id: i64) -> Result<StoredOutcome, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT event_id, entity_id, generation, status, body, settled_at, \
+         published_at IS NOT NULL FROM outcomes WHERE id = ?1",
+    )?;
+    let mut rows = statement.query([id])?;
+    let row = rows.next()?.ok_or(Trouble::Stored("outcome"))?;
+    stored_outcome(row)
+}
+
+/// An outcome by its event id, if it is on record.
+pub(super) fn outcome_of_event(
+    db: &Connection,
+    event_id: EventId,
+) -> Result<Option<StoredOutcome>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT event_id, entity_id, generation, status, body, settled_at, \
+         published_at IS NOT NULL FROM outcomes WHERE event_id = ?1",
+    )?;
+    let mut rows = statement.query([event_id.as_bytes()])?;
+    rows.next()?.map(stored_outcome).transpose()
+}
+
+/// Outcomes to publish, oldest first. An interim outcome that a final one has overtaken is passed
+/// over: telling it now would be untrue.
+pub(super) fn unpublished(db: &Connection, limit: usize) -> Result<Vec<StoredOutcome>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT o.event_id, o.entity_id, o.generation, o.status, o.body, o.settled_at, 0 \
+         FROM outcomes AS o INDEXED BY outcomes_unpublished \
+         LEFT JOIN jobs AS j ON j.id = o.job \
+         WHERE o.published_at IS NULL \
+         AND (o.job IS NULL OR j.final_outcome IS NULL OR j.final_outcome = o.id) \
+         ORDER BY o.id LIMIT ?1",
+    )?;
+    let mut rows = statement.query([at_most(limit)])?;
+    let mut outcomes = Vec::new();
+    while let Some(row) = rows.next()? {
+        outcomes.push(stored_outcome(row)?);
+    }
+    Ok(outcomes)
+}
+
+/// Jobs without a final outcome, oldest first.
+pub(super) fn unsettled(
+    db: &Connection,
+    after: Option<&JobRef>,
+    limit: usize,
+) -> Result<Vec<OpenJob>, Trouble> {
+    let after = after.map_or(Ok(0), |job| job_id(db, job))?;
+    let mut statement = db.prepare_cached(
+        "SELECT j.*, coalesce(p.count, 0) AS panics FROM jobs AS j INDEXED BY jobs_unsettled \
+         LEFT JOIN panics AS p ON p.entity_id = j.entity_id \
+         WHERE j.final_outcome IS NULL AND j.id > ?1 ORDER BY j.id LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![after, at_most(limit)])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(open_job(db, row)?);
+    }
+    Ok(jobs)
+}
+
+/// The positive control on record.
+pub(super) fn control(db: &Connection) -> Result<Option<Control>, Trouble> {
+    let mut statement =
+        db.prepare_cached("SELECT control_entity_id, control_seen_at FROM meta WHERE one = 1")?;
+    let mut rows = statement.query([])?;
+    let row = rows.next()?.ok_or(Trouble::Stored("meta row"))?;
+    let entity_id: Option<String> = row.get(0)?;
+    let Some(text) = entity_id else {
+        return Ok(None);
+    };
+    Ok(Some(Control {
+        entity_id: entity_id_of(&text)?,
+        seen_at: Timestamp::from_millis(row.get(1)?),
+    }))
+}
+
+fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn generation(number: u32) -> Result<Generation, Trouble> {
+    Generation::new(number).ok_or(Trouble::Stored("generation"))
+}
+
+fn entity_id_of(text: &str) -> Result<EntityId, Trouble> {
+    EntityId::parse(text).map_err(|_| Trouble::Stored("entity_id"))
+}
+
+fn stored_outcome(row: &Row<'_>) -> Result<StoredOutcome, Trouble> {
+    let entity_id: Option<String> = row.get(1)?;
+    let number: Option<u32> = row.get(2)?;
+    let status: String = row.get(3)?;
+    Ok(StoredOutcome {
+        event_id: EventId::from_bytes(row.get(0)?),
+        entity_id: entity_id.as_deref().map(entity_id_of).transpose()?,
+        generation: number.map(generation).transpose()?,
+        status: Status::parse(&status).ok_or(Trouble::Stored("status"))?,
+        body: row.get(4)?,
+        settled_at: Timestamp::from_millis(row.get(5)?),
+        published: row.get(6)?,
+    })
+}
+
+fn open_job(db: &Connection, row: &Row<'_>) -> Result<OpenJob, Trouble> {
+    let interim: Option<i64> = row.get("doubt_outcome")?;
+    let doubt = match interim {
+        Some(interim) => {
+            let word: String = row.get("doubt_reason")?;
+            let reason = DoubtReason::parse(&word).ok_or(Trouble::Stored("doubt reason"))?;
+            Some((outcome(db, interim)?, reason))
+        }
+        None => None,
+    };
+    Ok(OpenJob {
+        intent: intent(row)?,
+        attempts: attempts(db, row.get("id")?)?,
+        doubt,
+        person_needed: row.get("person_needed")?,
+        panics: row.get("panics")?,
+    })
+}
+
+/// Monotonic time means nothing in another process: it is read back as zero.
+fn intent(row: &Row<'_>) -> Result<Intent, Trouble> {
+    let line: Option<i64> = row.get("line")?;
+    let job = job(row)?;
+    // The one content of the ledger from which money moves: a flipped bit must not be sent.
+    if Digest::from_bytes(row.get("fingerprint")?) != job.fingerprint() {
+        return Err(Trouble::Stored("job (its content has another fingerprint)"));
+    }
+    Ok(Intent {
+        job,
+        generation: generation(row.get("generation")?)?,
+        key: IdempotencyKey::from_bytes(row.get("key")?),
+        body_sha256: Digest::from_bytes(row.get("body_sha256")?),
+        line: line.map(i64::cast_unsigned),
+        received_at: Timestamp::from_millis(row.get("received_at")?),
+        at: Moment {
+            mono: Duration::ZERO,
+            wall: Timestamp::from_millis(row.get("intent_at")?),
+            bank: Timestamp::from_millis(row.get("intent_bank_at")?),
+        },
+    })
+}
+
+fn job(row: &Row<'_>) -> Result<Job, Trouble> {
+    let entity_id: String = row.get("entity_id")?;
+    let card_id: String = row.get("card_id")?;
+    let operation: String = row.get("operation")?;
+    let currency: String = row.get("currency")?;
+    let not_after: Option<i64> = row.get("not_after")?;
+    let currency = Currency::parse(&currency).ok_or(Trouble::Stored("currency"))?;
+    Ok(Job {
+        entity_id: entity_id_of(&entity_id)?,
+        card_id: CardId::parse(&card_id).map_err(|_| Trouble::Stored("card id"))?,
+        operation: Operation::parse(&operation).ok_or(Trouble::Stored("operation"))?,
+        amount: Amount::new(row.get("amount_minor")?, currency).ok_or(Trouble::Stored("amount"))?,
+        description: row.get("description")?,
+        not_after: not_after.map(Timestamp::from_millis),
+    })
+}
+
+fn attempts(db: &Connection, job: i64) -> Result<Vec<AttemptNote>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT number, began, ended, spent, verdict FROM attempts \
+         WHERE job = ?1 ORDER BY number",
+    )?;
+    let mut rows = statement.query([job])?;
+    let mut attempts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(4)?;
+        attempts.push(AttemptNote {
+            number: row.get(0)?,
+            began: Timestamp::from_millis(row.get(1)?),
+            ended: Timestamp::from_millis(row.get(2)?),
+            spent: row.get(3)?,
+            verdict: verdict::decode(&text).ok_or(Trouble::Stored("verdict"))?,
+        });
+    }
+    Ok(attempts)
+}

@@ -1,0 +1,160 @@
+//! The tables, version by version.
+//!
+//! *What it promises.* Each migration is one transaction that also raises `user_version`, so a
+//! ledger has one format or the next, never half. Content that is evidence cannot be changed or
+//! deleted: triggers refuse it, whoever holds the file.
+//!
+//! *What it refuses to know.* Which statements read and write the tables.
+//!
+//! Layout, for speed: rows are found by integers, so that a job's own rows lie together. A smooth
+//! job touches one random place of an index for its id and one for its event id, nothing else:
+//! the two partial indices grow and shrink at their ends. Outcomes are found from their job, not
+//! by an index.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// `tand`, in the place where SQLite keeps the kind of a file.
+pub(super) const APPLICATION_ID: i64 = 0x7461_6e64;
+
+/// Migrations in order; version n is what the first n have made. Never edited once released.
+const MIGRATIONS: [&str; 1] = [VERSION_1];
+
+/// The newest version that this program knows.
+pub(super) fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).expect("there are few migrations")
+}
+
+/// Brings a ledger from this version to the newest.
+pub(super) fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
+    for (migration, version) in MIGRATIONS.iter().zip(1_i64..) {
+        if version > from {
+            let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute_batch(migration)?;
+            tx.pragma_update(None, "user_version", version)?;
+            tx.commit()?;
+        }
+    }
+    Ok(())
+}
+
+/// `sequence` is raised by each group commit and by nothing else. Times are milliseconds since
+/// 1970 UTC. `jobs.final_outcome` is null exactly while a job is not settled.
+const VERSION_1: &str = "
+CREATE TABLE meta (
+    one               INTEGER PRIMARY KEY CHECK (one = 1),
+    ledger_id         TEXT NOT NULL,
+    namespace         TEXT,
+    bank_origin       TEXT,
+    sequence          INTEGER NOT NULL CHECK (sequence >= 0),
+    control_entity_id TEXT,
+    control_seen_at   INTEGER,
+    CHECK ((namespace IS NULL) = (bank_origin IS NULL)),
+    CHECK ((control_entity_id IS NULL) = (control_seen_at IS NULL))
+) STRICT;
+INSERT INTO meta (one, ledger_id, sequence) VALUES (1, lower(hex(randomblob(16))), 0);
+
+CREATE TABLE outcomes (
+    id           INTEGER PRIMARY KEY,
+    event_id     BLOB NOT NULL UNIQUE CHECK (length(event_id) = 16),
+    job          INTEGER REFERENCES jobs (id),
+    entity_id    TEXT,
+    generation   INTEGER,
+    status       TEXT NOT NULL,
+    body         BLOB NOT NULL,
+    settled_at   INTEGER NOT NULL,
+    published_at INTEGER
+) STRICT;
+CREATE INDEX outcomes_unpublished ON outcomes (id) WHERE published_at IS NULL;
+
+CREATE TABLE jobs (
+    id             INTEGER PRIMARY KEY,
+    entity_id      TEXT NOT NULL,
+    generation     INTEGER NOT NULL CHECK (generation >= 1),
+    card_id        TEXT NOT NULL,
+    operation      TEXT NOT NULL,
+    amount_minor   INTEGER NOT NULL CHECK (amount_minor > 0),
+    currency       TEXT NOT NULL,
+    description    TEXT,
+    not_after      INTEGER,
+    fingerprint    BLOB NOT NULL CHECK (length(fingerprint) = 32),
+    key            BLOB NOT NULL CHECK (length(key) = 16),
+    body_sha256    BLOB NOT NULL CHECK (length(body_sha256) = 32),
+    line           INTEGER,
+    received_at    INTEGER NOT NULL,
+    intent_at      INTEGER NOT NULL,
+    intent_bank_at INTEGER NOT NULL,
+    person_needed  INTEGER NOT NULL DEFAULT 0 CHECK (person_needed IN (0, 1)),
+    doubt_reason   TEXT,
+    doubt_outcome  INTEGER REFERENCES outcomes (id),
+    final_outcome  INTEGER REFERENCES outcomes (id),
+    CHECK ((doubt_reason IS NULL) = (doubt_outcome IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX jobs_by_entity ON jobs (entity_id, generation);
+CREATE INDEX jobs_unsettled ON jobs (id) WHERE final_outcome IS NULL;
+
+CREATE TABLE attempts (
+    job     INTEGER NOT NULL REFERENCES jobs (id),
+    number  INTEGER NOT NULL CHECK (number >= 1),
+    began   INTEGER NOT NULL,
+    ended   INTEGER NOT NULL,
+    spent   INTEGER NOT NULL CHECK (spent IN (0, 1)),
+    verdict TEXT NOT NULL,
+    PRIMARY KEY (job, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE asks (
+    id       INTEGER PRIMARY KEY,
+    job      INTEGER NOT NULL REFERENCES jobs (id),
+    began    INTEGER NOT NULL,
+    ended    INTEGER NOT NULL,
+    finding  TEXT NOT NULL,
+    evidence TEXT NOT NULL
+) STRICT;
+CREATE INDEX asks_by_job ON asks (job);
+
+CREATE TABLE panics (
+    entity_id TEXT PRIMARY KEY,
+    count     INTEGER NOT NULL CHECK (count >= 1)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER meta_is_bound_once BEFORE UPDATE OF namespace, bank_origin ON meta
+    WHEN OLD.namespace IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'a ledger is bound once'); END;
+CREATE TRIGGER meta_keeps_its_id BEFORE UPDATE OF one, ledger_id ON meta
+    BEGIN SELECT RAISE(ABORT, 'a ledger keeps its id'); END;
+CREATE TRIGGER meta_only_grows BEFORE UPDATE OF sequence ON meta WHEN NEW.sequence <= OLD.sequence
+    BEGIN SELECT RAISE(ABORT, 'the sequence only grows'); END;
+CREATE TRIGGER meta_stays BEFORE DELETE ON meta
+    BEGIN SELECT RAISE(ABORT, 'a ledger keeps its id'); END;
+
+CREATE TRIGGER jobs_say_one_thing BEFORE UPDATE OF id, entity_id, generation, card_id, operation,
+    amount_minor, currency, description, not_after, fingerprint, key, body_sha256, line,
+    received_at, intent_at, intent_bank_at ON jobs
+    BEGIN SELECT RAISE(ABORT, 'what a job says is fixed'); END;
+CREATE TRIGGER jobs_settle_once BEFORE UPDATE OF final_outcome ON jobs
+    WHEN OLD.final_outcome IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'a settled job stays settled'); END;
+CREATE TRIGGER jobs_doubt_once BEFORE UPDATE OF doubt_outcome, doubt_reason ON jobs
+    WHEN OLD.doubt_outcome IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'the first doubt is kept'); END;
+CREATE TRIGGER jobs_stay BEFORE DELETE ON jobs
+    BEGIN SELECT RAISE(ABORT, 'jobs are kept'); END;
+
+CREATE TRIGGER attempts_are_fixed BEFORE UPDATE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'attempts are only added'); END;
+CREATE TRIGGER attempts_stay BEFORE DELETE ON attempts
+    BEGIN SELECT RAISE(ABORT, 'attempts are only added'); END;
+CREATE TRIGGER asks_are_fixed BEFORE UPDATE ON asks
+    BEGIN SELECT RAISE(ABORT, 'asks are only added'); END;
+CREATE TRIGGER asks_stay BEFORE DELETE ON asks
+    BEGIN SELECT RAISE(ABORT, 'asks are only added'); END;
+
+CREATE TRIGGER outcomes_are_fixed BEFORE UPDATE OF id, event_id, job, entity_id, generation,
+    status, body, settled_at ON outcomes
+    BEGIN SELECT RAISE(ABORT, 'outcomes are only added'); END;
+CREATE TRIGGER outcomes_are_published_once BEFORE UPDATE OF published_at ON outcomes
+    WHEN OLD.published_at IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'the first publication is kept'); END;
+CREATE TRIGGER outcomes_stay BEFORE DELETE ON outcomes
+    BEGIN SELECT RAISE(ABORT, 'outcomes are only added'); END;
+";

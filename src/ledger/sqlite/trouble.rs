@@ -1,0 +1,28 @@
+//! What can go wrong in a ledger in use.
+//!
+//! *What it promises.* Each trouble ends the ledger: it is told to everyone who waits, and to
+//! everyone who calls later.
+//!
+//! *What it refuses to know.* Logical answers, such as that a job is already there: those are data.
+
+use crate::ledger::rules::Breach;
+
+/// Why the ledger cannot be used any more. What was being done is added by whoever reports it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// SQLite or the disk failed. `#[from]`, because the one who asked says what was being done.
+    #[error("SQLite failed")]
+    Sql(#[from] rusqlite::Error),
+    /// A row is not what was written.
+    #[error("a stored {0} cannot be read")]
+    Stored(&'static str),
+    /// The caller broke a rule.
+    #[error(transparent)]
+    Breach(#[from] Breach),
+    /// The anchor could not be written.
+    #[error("the anchor could not be written")]
+    Anchor(#[source] std::io::Error),
+    /// Nobody is there to answer.
+    #[error("the ledger is closed")]
+    Closed,
+}

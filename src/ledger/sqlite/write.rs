@@ -1,0 +1,271 @@
+//! Writing rows.
+//!
+//! *What it promises.* Each function is one command of the port, inside its caller's transaction:
+//! all of it is committed or nothing. Rules are checked before the first change.
+//!
+//! *What it refuses to know.* When the transaction is committed and who is answered.
+
+use rusqlite::{Connection, params};
+
+use super::read;
+use super::trouble::Trouble;
+use super::verdict;
+use crate::domain::digest::Digest;
+use crate::domain::job::EntityId;
+use crate::domain::key::{EventId, Generation};
+use crate::domain::outcome::DoubtReason;
+use crate::domain::time::Timestamp;
+use crate::engine::ports::{
+    AskNote, AttemptNote, Begun, Control, Intent, JobRef, Settlement, Sight, StoredOutcome,
+};
+use crate::ledger::rules;
+
+/// The job that an outcome is about, as it stands.
+struct JobRow {
+    id: i64,
+    doubt: Option<i64>,
+    last: Option<i64>,
+}
+
+/// See `Ledger::begin`.
+pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> {
+    let sight = read::sight(db, &intent.job.entity_id)?;
+    if sight != Sight::Unknown {
+        return Ok(Begun::AlreadyThere(sight));
+    }
+    insert_job(db, intent)?;
+    Ok(Begun::Yes)
+}
+
+/// See `Ledger::settle`.
+pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<(), Trouble> {
+    rules::check_settlement(settlement)?;
+    let job = find_or_insert_job(db, &settlement.intent)?;
+    if job.last.is_some() {
+        return Ok(());
+    }
+    add_attempts(db, job.id, &settlement.attempts)?;
+    let last = insert_outcome(db, &settlement.outcome, Some(job.id))?;
+    db.prepare_cached("UPDATE jobs SET final_outcome = ?2 WHERE id = ?1")?
+        .execute([job.id, last])?;
+    Ok(())
+}
+
+/// See `Ledger::doubt`. About a job that is settled, its final outcome is what is kept.
+pub(super) fn doubt(
+    db: &Connection,
+    settlement: &Settlement,
+    reason: DoubtReason,
+) -> Result<StoredOutcome, Trouble> {
+    rules::check_doubt(settlement)?;
+    let job = find_or_insert_job(db, &settlement.intent)?;
+    if let Some(last) = job.last {
+        return read::outcome(db, last);
+    }
+    add_attempts(db, job.id, &settlement.attempts)?;
+    if let Some(interim) = job.doubt {
+        return read::outcome(db, interim);
+    }
+    let interim = insert_outcome(db, &settlement.outcome, Some(job.id))?;
+    db.prepare_cached("UPDATE jobs SET doubt_outcome = ?2, doubt_reason = ?3 WHERE id = ?1")?
+        .execute(params![job.id, interim, reason.as_str()])?;
+    read::outcome(db, interim)
+}
+
+/// See `Ledger::call_person`.
+pub(super) fn call_person(db: &Connection, job: &JobRef) -> Result<(), Trouble> {
+    let id = read::job_id(db, job)?;
+    db.prepare_cached("UPDATE jobs SET person_needed = 1 WHERE id = ?1 AND person_needed = 0")?
+        .execute([id])?;
+    Ok(())
+}
+
+/// See `Ledger::note_ask`.
+pub(super) fn note_ask(db: &Connection, job: &JobRef, ask: &AskNote) -> Result<(), Trouble> {
+    let id = read::job_id(db, job)?;
+    db.prepare_cached(
+        "INSERT INTO asks (job, began, ended, finding, evidence) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        id,
+        ask.began.as_millis(),
+        ask.ended.as_millis(),
+        ask.finding,
+        ask.evidence,
+    ])?;
+    Ok(())
+}
+
+/// See `Ledger::note_panic`.
+pub(super) fn note_panic(db: &Connection, entity_id: &EntityId) -> Result<u32, Trouble> {
+    let count = db
+        .prepare_cached(
+            "INSERT INTO panics (entity_id, count) VALUES (?1, 1) \
+             ON CONFLICT (entity_id) DO UPDATE SET count = min(count + 1, 4294967295) \
+             RETURNING count",
+        )?
+        .query_row([entity_id.as_str()], |row| row.get(0))?;
+    Ok(count)
+}
+
+/// See `Ledger::note_fact`.
+pub(super) fn note_fact(db: &Connection, fact: &StoredOutcome) -> Result<StoredOutcome, Trouble> {
+    rules::check_fact(fact)?;
+    if let Some(kept) = read::outcome_of_event(db, fact.event_id)? {
+        rules::check_fact(&kept).map_err(|_| rules::OTHER_OUTCOME)?;
+        return Ok(kept);
+    }
+    let id = insert_outcome(db, fact, None)?;
+    read::outcome(db, id)
+}
+
+/// See `Ledger::mark_published`. The first time is kept; an id that is not on record is passed
+/// over, because the mark is only a hint.
+pub(super) fn mark_published(
+    db: &Connection,
+    event_ids: &[EventId],
+    at: Timestamp,
+) -> Result<(), Trouble> {
+    let mut statement = db.prepare_cached(
+        "UPDATE outcomes SET published_at = ?2 WHERE event_id = ?1 AND published_at IS NULL",
+    )?;
+    for event_id in event_ids {
+        statement.execute(params![event_id.as_bytes(), at.as_millis()])?;
+    }
+    Ok(())
+}
+
+/// See `Ledger::note_control`.
+pub(super) fn note_control(db: &Connection, control: &Control) -> Result<(), Trouble> {
+    db.prepare_cached(
+        "UPDATE meta SET control_entity_id = ?1, control_seen_at = ?2 WHERE one = 1",
+    )?
+    .execute(params![
+        control.entity_id.as_str(),
+        control.seen_at.as_millis()
+    ])?;
+    Ok(())
+}
+
+/// Numbers this commit.
+pub(super) fn set_sequence(db: &Connection, sequence: i64) -> Result<(), Trouble> {
+    db.prepare_cached("UPDATE meta SET sequence = ?1 WHERE one = 1")?
+        .execute([sequence])?;
+    Ok(())
+}
+
+fn find_or_insert_job(db: &Connection, intent: &Intent) -> Result<JobRow, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, fingerprint, doubt_outcome, final_outcome FROM jobs \
+         WHERE entity_id = ?1 AND generation = ?2",
+    )?;
+    let entity_id = intent.job.entity_id.as_str();
+    let mut rows = statement.query(params![entity_id, intent.generation.get()])?;
+    if let Some(row) = rows.next()? {
+        rules::check_same_job(Digest::from_bytes(row.get(1)?), intent)?;
+        return Ok(JobRow {
+            id: row.get(0)?,
+            doubt: row.get(2)?,
+            last: row.get(3)?,
+        });
+    }
+    rules::check_new_row(current(db, &intent.job.entity_id)?, intent.generation)?;
+    Ok(JobRow {
+        id: insert_job(db, intent)?,
+        doubt: None,
+        last: None,
+    })
+}
+
+/// The newest generation of an id, and whether it is settled.
+fn current(db: &Connection, entity_id: &EntityId) -> Result<Option<(Generation, bool)>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT generation, final_outcome IS NOT NULL FROM jobs \
+         WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let generation = Generation::new(row.get(0)?).ok_or(Trouble::Stored("generation"))?;
+    Ok(Some((generation, row.get(1)?)))
+}
+
+fn insert_job(db: &Connection, intent: &Intent) -> Result<i64, Trouble> {
+    let job = &intent.job;
+    db.prepare_cached(
+        "INSERT INTO jobs (entity_id, generation, card_id, operation, amount_minor, currency, \
+         description, not_after, fingerprint, key, body_sha256, line, received_at, intent_at, \
+         intent_bank_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?
+    .execute(params![
+        job.entity_id.as_str(),
+        intent.generation.get(),
+        job.card_id.as_str(),
+        job.operation.as_str(),
+        job.amount.minor(),
+        job.amount.currency().as_str(),
+        job.description,
+        job.not_after.map(Timestamp::as_millis),
+        job.fingerprint().as_bytes(),
+        intent.key.as_bytes(),
+        intent.body_sha256.as_bytes(),
+        intent.line.map(u64::cast_signed),
+        intent.received_at.as_millis(),
+        intent.at.wall.as_millis(),
+        intent.at.bank.as_millis(),
+    ])?;
+    Ok(db.last_insert_rowid())
+}
+
+fn insert_outcome(
+    db: &Connection,
+    outcome: &StoredOutcome,
+    job: Option<i64>,
+) -> Result<i64, Trouble> {
+    let added = db
+        .prepare_cached(
+            "INSERT INTO outcomes (event_id, job, entity_id, generation, status, body, settled_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (event_id) DO NOTHING",
+        )?
+        .execute(params![
+            outcome.event_id.as_bytes(),
+            job,
+            outcome.entity_id.as_ref().map(EntityId::as_str),
+            outcome.generation.map(Generation::get),
+            outcome.status.as_str(),
+            outcome.body,
+            outcome.settled_at.as_millis(),
+        ])?;
+    if added == 0 {
+        return Err(rules::OTHER_OUTCOME.into());
+    }
+    Ok(db.last_insert_rowid())
+}
+
+fn add_attempts(db: &Connection, job: i64, attempts: &[AttemptNote]) -> Result<(), Trouble> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO attempts (job, number, began, ended, spent, verdict) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (job, number) DO NOTHING",
+    )?;
+    let mut same = db.prepare_cached(
+        "SELECT 1 FROM attempts WHERE job = ?1 AND number = ?2 \
+         AND began = ?3 AND ended = ?4 AND spent = ?5 AND verdict = ?6",
+    )?;
+    for attempt in attempts {
+        let verdict = verdict::encode(&attempt.verdict);
+        let row = params![
+            job,
+            attempt.number,
+            attempt.began.as_millis(),
+            attempt.ended.as_millis(),
+            attempt.spent,
+            verdict,
+        ];
+        if insert.execute(row)? == 0 && !same.exists(row)? {
+            return Err(rules::OTHER_ATTEMPT.into());
+        }
+    }
+    Ok(())
+}
