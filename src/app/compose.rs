@@ -109,7 +109,8 @@ impl House {
 
     /// The ledger, as the engine's door.
     pub(super) fn ledger_port(&self) -> Arc<dyn Ledger> {
-        Arc::clone(&self.ledger) as Arc<dyn Ledger>
+        let ledger: Arc<SqliteLedger> = Arc::clone(&self.ledger);
+        ledger
     }
 
     /// The bank.

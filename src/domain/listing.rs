@@ -44,8 +44,11 @@ pub enum Finding {
     Absent,
     /// There is an operation without `entity_id` that could be this one.
     Ambiguous,
-    /// The list could not be read, or moved while it was read.
+    /// The list could not be read now, or moved while it was read: it is asked again soon.
     Unreadable,
+    /// The bank does not let us read this list, or it is too long: asking again soon would tell
+    /// nothing new, so the ask counts.
+    Barred,
 }
 
 impl Finding {
@@ -59,6 +62,7 @@ impl Finding {
             Self::Absent => "absent",
             Self::Ambiguous => "ambiguous",
             Self::Unreadable => "unreadable",
+            Self::Barred => "barred",
         }
     }
 }

@@ -582,7 +582,9 @@ fn asked(
                 }
             }
         },
-        Finding::Absent | Finding::Ambiguous => next_scheduled(rules, &mut doubt, reading.ended),
+        Finding::Absent | Finding::Ambiguous | Finding::Barred => {
+            next_scheduled(rules, &mut doubt, reading.ended)
+        }
     };
     progress.stage = Stage::InDoubt(doubt);
     action

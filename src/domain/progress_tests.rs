@@ -272,6 +272,11 @@ fn absence_needs_two_late_reads_apart_and_the_control() {
         !starts_again(vec![twin(300), twin(380)]),
         "a row without entity_id could be ours"
     );
+    let barred = |seconds| asked(Finding::Barred, true, seconds);
+    assert!(
+        !starts_again(vec![barred(300), barred(380)]),
+        "the bank let us read nothing"
+    );
     let failed = |seconds| asked(Finding::Unreadable, true, seconds);
     assert!(
         !starts_again(vec![failed(300), failed(380)]),
@@ -498,6 +503,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Finding::Absent),
         Just(Finding::Ambiguous),
         Just(Finding::Unreadable),
+        Just(Finding::Barred),
     ];
     prop_oneof![
         moment.clone().prop_map(Event::Turn),

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::ports::{AskNote, Control, JobRef, LedgerError};
+use super::ports::{AskNote, Control, JobRef, LedgerError, ListFault};
 use super::settings::ASK_LOOKBACK;
 use super::tower::Tower;
 use crate::domain::job::Job;
@@ -43,7 +43,7 @@ pub(super) async fn ask(
             let evidence = evidence_of(&finding, operations.len(), from);
             (finding, evidence)
         }
-        Err(fault) => (Finding::Unreadable, fault.to_string()),
+        Err(fault) => (finding_of(&fault), fault.to_string()),
     };
     let ended = tower.clocks.now();
     raise_alarm(job, &finding);
@@ -62,6 +62,17 @@ pub(super) async fn ask(
     })
 }
 
+const fn finding_of(fault: &ListFault) -> Finding {
+    match fault {
+        ListFault::NotAuthorized | ListFault::TooLong(_) => Finding::Barred,
+        ListFault::Unreachable(_)
+        | ListFault::CredentialRefused
+        | ListFault::RateLimited { .. }
+        | ListFault::NotTheBank(_)
+        | ListFault::Shifting => Finding::Unreadable,
+    }
+}
+
 fn evidence_of(finding: &Finding, rows: usize, from: Timestamp) -> String {
     let listed = match finding {
         Finding::Found { operation_id } | Finding::FoundMore { operation_id, .. } => {
@@ -70,7 +81,7 @@ fn evidence_of(finding: &Finding, rows: usize, from: Timestamp) -> String {
         Finding::OtherContent => "this entity_id with other content",
         Finding::Absent => "not there",
         Finding::Ambiguous => "an equal operation without entity_id",
-        Finding::Unreadable => "nothing",
+        Finding::Unreadable | Finding::Barred => "nothing",
     };
     format!("{listed}; {rows} operations listed since {from}")
 }
@@ -87,7 +98,11 @@ fn raise_alarm(job: &Job, finding: &Finding) {
             .emit();
         }
         Finding::OtherContent => telemetry::OtherContentListed { entity_id, card_id }.emit(),
-        Finding::Found { .. } | Finding::Absent | Finding::Ambiguous | Finding::Unreadable => {}
+        Finding::Found { .. }
+        | Finding::Absent
+        | Finding::Ambiguous
+        | Finding::Unreadable
+        | Finding::Barred => {}
     }
 }
 

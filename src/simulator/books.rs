@@ -58,16 +58,17 @@ impl Condition {
 
     fn check_visible(self) -> Result<(), Refusal> {
         match self {
-            Self::Active | Self::Frozen | Self::Cancelled => Ok(()),
+            Self::Active | Self::Frozen | Self::Cancelled | Self::Forbidden => Ok(()),
             Self::Unknown => Err(Refusal::NOT_FOUND),
-            Self::Forbidden => Err(Refusal::NOT_AUTHORIZED),
         }
     }
 
     fn check_usable(self) -> Result<(), Refusal> {
         self.check_visible()?;
         match self {
-            Self::Active | Self::Unknown | Self::Forbidden => Ok(()),
+            Self::Active | Self::Unknown => Ok(()),
+            // A credential may be allowed to read what it may not move.
+            Self::Forbidden => Err(Refusal::NOT_AUTHORIZED),
             Self::Frozen => Err(Refusal::CARD_FROZEN),
             Self::Cancelled => Err(Refusal::CARD_CANCELLED),
         }

@@ -111,7 +111,7 @@ fn a_balance_cannot_overflow() {
 fn a_marked_card_is_in_the_condition_that_it_says() {
     for (card, code, readable) in [
         ("car_000000000000000Unknown", "404 item_not_found ", false),
-        ("car_0000000000000Forbidden", "403 not_authorized ", false),
+        ("car_0000000000000Forbidden", "403 not_authorized ", true),
         ("car_0000000000000000Frozen", "422 card_frozen ", true),
         ("car_0000000000000Cancelled", "422 card_cancelled ", true),
     ] {

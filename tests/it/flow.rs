@@ -355,3 +355,16 @@ async fn i3_a_receipt_is_answered_only_once_its_outcome_is_confirmed() {
     );
     assert_eq!(world.bank.calls_for("a").len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_the_bank_does_not_let_us_read_proves_nothing_and_ends_the_run() {
+    let world = world();
+    world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
+    world.bank.bar_reading();
+    let (took, _) = seconds(world.run(&[job("a", 1)])).await;
+    assert_eq!(world.answers.of("a"), [Some(Status::InDoubt)]);
+    assert!(
+        (380..400).contains(&took),
+        "the run waits for the first four asks: {took}"
+    );
+}

@@ -1,8 +1,11 @@
 //! Integration tests, one binary: a module for each subject.
 
+mod bank;
+mod contract;
 mod crash;
 mod files;
 mod flow;
+mod ledger;
 mod run;
 mod simulator;
 mod support;

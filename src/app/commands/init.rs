@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::say;
 use crate::app::config::{Config, TEMPLATE, default_file};
 use crate::app::exit::{Exit, Failure};
 use crate::ledger::SqliteLedger;
@@ -17,8 +18,11 @@ use crate::ledger::SqliteLedger;
 pub(in crate::app) fn init(file: Option<&Path>) -> Result<Exit, Failure> {
     let path = file.map_or_else(default_file, Path::to_path_buf);
     match write_new(&path) {
-        Ok(true) => println!("wrote {}", path.display()),
-        Ok(false) => println!("{} is there already; it was left as it is", path.display()),
+        Ok(true) => say(&format!("wrote {}\n", path.display())),
+        Ok(false) => say(&format!(
+            "{} is there already; it was left as it is\n",
+            path.display()
+        )),
         Err(error) => return Err(Failure::new(Exit::Usage, error)),
     }
     let config = Config::load(Some(&path)).map_err(|error| Failure::new(Exit::Usage, error))?;
@@ -26,15 +30,15 @@ pub(in crate::app) fn init(file: Option<&Path>) -> Result<Exit, Failure> {
         .ledger_path()
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     if ledger.exists() {
-        println!(
-            "the ledger {} is there already; it was left as it is",
+        say(&format!(
+            "the ledger {} is there already; it was left as it is\n",
             ledger.display()
-        );
+        ));
         return Ok(Exit::Done);
     }
     SqliteLedger::create(&ledger).map_err(|error| Failure::new(Exit::Unusable, error))?;
-    println!("made the ledger {}", ledger.display());
-    println!("next: give the bank's token in TANDA_BANK__TOKEN, then `tanda run FILE`");
+    say(&format!("made the ledger {}\n", ledger.display()));
+    say("next: give the bank's token in TANDA_BANK__TOKEN, then `tanda run FILE`\n");
     Ok(Exit::Done)
 }
 

@@ -5,12 +5,11 @@
 //!
 //! *What it refuses to know.* Who calls it.
 
-use std::io::Write as _;
-
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::say;
 use crate::app::cli::SimulatorArgs;
 use crate::app::compose::world;
 use crate::app::exit::{Exit, Failure};
@@ -38,13 +37,10 @@ pub(in crate::app) async fn simulator(args: SimulatorArgs) -> Result<Exit, Failu
     let address = listener
         .local_addr()
         .map_err(|error| Failure::internal(error.into()))?;
-    println!(
-        "simulated bank on http://{address} (token: {})",
+    say(&format!(
+        "simulated bank on http://{address} (token: {})\n",
         args.accept_token
-    );
-    std::io::stdout()
-        .flush()
-        .map_err(|error| Failure::internal(error.into()))?;
+    ));
     let (stopper, stop) = crate::engine::stop::signal();
     let mut tasks = JoinSet::new();
     signals::listen(stopper, &mut tasks).map_err(|error| Failure::internal(error.into()))?;
@@ -62,9 +58,9 @@ pub(in crate::app) async fn simulator(args: SimulatorArgs) -> Result<Exit, Failu
         .values()
         .filter(|entity| entity.movements > 1)
         .count();
-    println!(
-        "{moved} movements for {} jobs; {twice} paid more than once",
+    say(&format!(
+        "{moved} movements for {} jobs; {twice} paid more than once\n",
         report.entities.len()
-    );
+    ));
     Ok(Exit::Done)
 }

@@ -21,6 +21,7 @@ use tanda::engine::ports::{
     StoredOutcome,
 };
 use tanda::engine::settings::{Ending, Fence, Settings};
+use tanda::wire::bank::OperationRequest;
 use tanda::wire::outcome::OutcomeMessage;
 use tokio::time::Instant;
 
@@ -63,6 +64,7 @@ struct Books {
     probes: usize,
     forgets_entity_ids: bool,
     down_until: Option<Instant>,
+    bars_reading: bool,
 }
 
 /// One call as the bank saw it.
@@ -99,6 +101,11 @@ impl ScriptedBank {
     /// Its list shows no `entity_id` any more.
     pub(crate) fn forget_entity_ids(&self) {
         self.books().forgets_entity_ids = true;
+    }
+
+    /// Refuses to let anybody read a list.
+    pub(crate) fn bar_reading(&self) {
+        self.books().bars_reading = true;
     }
 
     /// Movements per `entity_id`.
@@ -151,11 +158,8 @@ impl ScriptedBank {
     }
 
     fn apply_now(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
-        let request: serde_json::Value = serde_json::from_slice(body).expect("our own body");
-        let entity_id = request["entity_id"]
-            .as_str()
-            .expect("always sent")
-            .to_owned();
+        let request: OperationRequest = serde_json::from_slice(body).expect("our own body");
+        let entity_id = request.entity_id.clone().expect("always sent");
         let down = self.is_down();
         let mut books = self.books();
         books.calls.push(Call {
@@ -222,7 +226,7 @@ impl Books {
         card_id: &CardId,
         key: &IdempotencyKey,
         body: &[u8],
-        request: &serde_json::Value,
+        request: &OperationRequest,
         entity_id: &str,
     ) {
         if let Some(known) = self.cache.get(&key.to_string()) {
@@ -233,15 +237,9 @@ impl Books {
         let listed = ListedOperation {
             id: Some(format!("cbo_{:022}", self.movements.len())),
             entity_id: Some(entity_id.to_owned()),
-            operation: request["operation"]
-                .as_str()
-                .expect("always sent")
-                .to_owned(),
-            amount_minor: request["amount"]["amount"].as_i64().expect("an integer"),
-            currency: request["amount"]["currency"]
-                .as_str()
-                .expect("always sent")
-                .to_owned(),
+            operation: request.operation.clone(),
+            amount_minor: request.amount.amount,
+            currency: request.amount.currency.clone(),
         };
         self.movements.push(Movement {
             card_id: card_id.as_str().to_owned(),
@@ -268,6 +266,9 @@ impl Bank for ScriptedBank {
         books.lists += 1;
         if down {
             return Err(ListFault::Unreachable("connection refused".to_owned()));
+        }
+        if books.bars_reading {
+            return Err(ListFault::NotAuthorized);
         }
         let forgets = books.forgets_entity_ids;
         let of_card = books
@@ -300,7 +301,7 @@ fn wall_now() -> Timestamp {
     thread_local! {
         static START: Instant = Instant::now();
     }
-    Timestamp::from_millis(1_795_000_000_000).plus(START.with(|start| start.elapsed()))
+    Timestamp::from_millis(1_795_000_000_000).plus(START.with(Instant::elapsed))
 }
 
 #[derive(Clone, Copy)]

@@ -3,3 +3,5 @@
 pub(crate) mod fuse;
 pub(crate) mod judge;
 pub(crate) mod program;
+pub(crate) mod scripted_bank;
+pub(crate) mod tls_bank;

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use self::progress::{Tally, Watched};
 use self::standing::{Accounts, walk};
+use super::say;
 use crate::app::cli::RunArgs;
 use crate::app::compose::{House, Simulation};
 use crate::app::config::Config;
@@ -62,10 +63,7 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     let stopped_by = flow(&house, &config, &spool, &checked, &rules).await?;
     let results = results_path(&args);
     let accounts = write_results(&house, &spool, &rules, &results).await?;
-    print!(
-        "{}",
-        report::summary(&accounts, &results, &rules.currencies)
-    );
+    say(&report::summary(&accounts, &results, &rules.currencies));
     house.close().await?;
     close_accounts(&accounts, &checked)?;
     Ok(exit_of(&accounts, stopped_by))

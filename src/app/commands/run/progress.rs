@@ -5,6 +5,7 @@
 //!
 //! *What it refuses to know.* Single jobs.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,14 +95,16 @@ impl Watched {
             (self.in_doubt(), "in doubt"),
         ] {
             if count > 0 {
-                message.push_str(&format!(", {count} {word}"));
+                write!(message, ", {count} {word}").expect("a string takes it");
             }
         }
         if let Some(pause) = *self.pauses.borrow() {
-            message.push_str(&format!(
+            write!(
+                message,
                 " | paused: {}, until {}",
                 pause.cause, pause.until.wall
-            ));
+            )
+            .expect("a string takes it");
         }
         message
     }

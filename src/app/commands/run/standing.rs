@@ -89,11 +89,7 @@ fn standing_of(row: &OriginalRow, sight: &Sight) -> RowStanding {
             stands(Status::Conflict, other_content())
         }
         Sight::Known {
-            standing: Standing::Finished(outcome),
-            ..
-        } => told_by(outcome),
-        Sight::Known {
-            standing: Standing::InDoubt(Some(outcome)),
+            standing: Standing::Finished(outcome) | Standing::InDoubt(Some(outcome)),
             ..
         } => told_by(outcome),
         Sight::Known {
@@ -120,12 +116,13 @@ const fn stands(status: Status, result: RowResult) -> RowStanding {
 }
 
 fn told_by(outcome: &StoredOutcome) -> RowStanding {
-    let result = OutcomeMessage::decode(&outcome.body)
-        .map(|message| RowResult::from_outcome(&message))
-        .unwrap_or_else(|| RowResult {
+    let result = OutcomeMessage::decode(&outcome.body).map_or_else(
+        || RowResult {
             status: outcome.status.as_str().to_owned(),
             ..RowResult::default()
-        });
+        },
+        |message| RowResult::from_outcome(&message),
+    );
     stands(outcome.status, result)
 }
 
