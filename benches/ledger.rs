@@ -35,7 +35,9 @@ const LOOKS: u32 = 500;
 
 fn main() {
     let dir = tempfile::tempdir().expect("a directory");
-    let path = std::env::args().find(|argument| argument.starts_with('/'));
+    let path = std::env::args()
+        .skip(1)
+        .find(|argument| argument.starts_with('/'));
     let path = path.map_or_else(
         || dir.path().join("ledger.db"),
         |path| Path::new(&path).into(),
