@@ -30,8 +30,12 @@ impl Signals {
     }
 }
 
-/// Tells the stopper of every signal from now on.
-pub(super) fn listen(stopper: Stopper, tasks: &mut JoinSet<()>) -> std::io::Result<Signals> {
+/// Tells the stopper of every signal from now on, and people, with this notice, of the first.
+pub(super) fn listen(
+    stopper: Stopper,
+    notice: &'static str,
+    tasks: &mut JoinSet<()>,
+) -> std::io::Result<Signals> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
     let signals = Signals::default();
@@ -43,7 +47,7 @@ pub(super) fn listen(stopper: Stopper, tasks: &mut JoinSet<()>) -> std::io::Resu
                 _ = terminations.recv() => Signal::Terminate,
             };
             if first.0.set(came).is_ok() {
-                eprintln!("stopping: calls under way are finished; again to leave at once");
+                eprintln!("{notice}");
             }
             stopper.ask();
         }

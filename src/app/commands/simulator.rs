@@ -43,7 +43,8 @@ pub(in crate::app) async fn simulator(args: SimulatorArgs) -> Result<Exit, Failu
     ));
     let (stopper, stop) = crate::engine::stop::signal();
     let mut tasks = JoinSet::new();
-    signals::listen(stopper, &mut tasks).map_err(|error| Failure::internal(error.into()))?;
+    signals::listen(stopper, "stopping", &mut tasks)
+        .map_err(|error| Failure::internal(error.into()))?;
     serve(bank.clone(), listener, async move { stop.asked().await })
         .await
         .map_err(|error| Failure::new(Exit::Unusable, error))?;

@@ -35,6 +35,9 @@ use crate::engine::settings::Ending;
 use crate::engine::{Ended, EngineError, Ports, SystemClock};
 use crate::files::{self, Checked, FileSource, FilesError, ReadingRules, ResultWriter, Spool};
 
+/// What people are told when they stop a run.
+const STOPPING: &str = "stopping: calls under way are finished first; once more to leave at once";
+
 pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<Exit, Failure> {
     let config = load(config, &args)?;
     let rules = reading_rules(&config)?;
@@ -247,8 +250,8 @@ async fn flow(
     };
     let mut beside = JoinSet::new();
     beside.spawn(progress::show(watched));
-    let signals =
-        signals::listen(stopper, &mut beside).map_err(|error| Failure::internal(error.into()))?;
+    let signals = signals::listen(stopper, STOPPING, &mut beside)
+        .map_err(|error| Failure::internal(error.into()))?;
     let ports = Ports {
         bank: house.bank(),
         ledger: house.ledger_port(),
