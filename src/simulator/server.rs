@@ -32,6 +32,7 @@ use super::faults::{Faults, FaultsError};
 use super::line::{Ending, Line, Lines};
 use super::{Act, Answer, Reply, Report, Request, World};
 use crate::engine::ports::Clock;
+use crate::telemetry;
 use crate::wire::bank::KEY_HEADER;
 
 /// The largest body read, in bytes: as large as a job message may be.
@@ -215,7 +216,7 @@ impl Door {
             match held.and_then(|socket| socket.listen(BACKLOG)) {
                 Ok(listener) => self.state = DoorState::Open(listener),
                 Err(error) => {
-                    tracing::warn!(%error, "the simulated bank cannot open its door; it tries on");
+                    telemetry::SimulatorCannotOpen { error: &error }.emit();
                     tokio::time::sleep(DOOR_RETRY).await;
                 }
             }
@@ -285,7 +286,7 @@ impl Listener for Door {
                     return (lines.open(stream, room), address);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the simulated bank could not take a connection");
+                    telemetry::SimulatorCannotAccept { error: &error }.emit();
                     tokio::time::sleep(DOOR_RETRY).await;
                 }
             }

@@ -1,4 +1,8 @@
-//! The world: what comes before what, and what a fault leaves in the books.
+//! Tests of the world: what comes before what, and what a fault leaves in the books.
+//!
+//! *What it promises.* Requests are answered as values: no wire, no clock.
+//!
+//! *What it refuses to know.* The server, which `tests/it/simulator.rs` tries over real TCP.
 
 use std::collections::BTreeSet;
 

@@ -166,3 +166,37 @@ impl OutcomeNotConfirmed<'_> {
         );
     }
 }
+
+/// The simulated bank cannot listen again after an outage.
+#[derive(Debug)]
+pub struct SimulatorCannotOpen<'a> {
+    /// Why.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl SimulatorCannotOpen<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            error = self.error,
+            "the simulated bank cannot listen; it tries on"
+        );
+    }
+}
+
+/// The simulated bank could not take a connection.
+#[derive(Debug)]
+pub struct SimulatorCannotAccept<'a> {
+    /// Why.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl SimulatorCannotAccept<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            error = self.error,
+            "the simulated bank could not take a connection"
+        );
+    }
+}

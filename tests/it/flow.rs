@@ -12,7 +12,7 @@ use tanda::engine::settings::{Ending, Fence};
 use tanda::ledger::MemoryLedger;
 use tokio::time::Instant;
 
-use crate::support::judge::{Does, World, job};
+use crate::support::judge::{Does, World, job, let_pass};
 
 fn world() -> World {
     World::new(Arc::new(MemoryLedger::new()))
@@ -234,7 +234,7 @@ async fn the_fence_opens_when_a_person_is_needed_unless_it_is_to_stay() {
         let running =
             tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
         let two_days = async {
-            tokio::time::sleep(Duration::from_secs(2 * 86_400)).await;
+            let_pass(Duration::from_secs(2 * 86_400)).await;
             stopper.ask();
             std::future::pending::<()>().await;
         };
@@ -323,7 +323,7 @@ async fn i11_no_more_jobs_are_taken_than_there_is_room_for() {
     let source = world.source(&jobs);
     let running = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
     let an_hour = async {
-        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        let_pass(Duration::from_secs(3_600)).await;
         stopper.ask();
         std::future::pending::<()>().await;
     };
