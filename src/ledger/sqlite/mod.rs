@@ -6,7 +6,7 @@
 //!
 //! *What it refuses to know.* Network file systems: SQLite's log does not work there.
 //!
-//! [`open`]: checks before use. [`schema`]: the tables. [`desk`]: the two threads. [`write`] and
+//! [`open`]: checks before use. [`schema`]: the tables. [`desk`]: the two threads. [`mod@write`] and
 //! [`read`]: the statements. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
 
 mod desk;
