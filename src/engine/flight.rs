@@ -214,6 +214,8 @@ impl Pilot {
             Action::RecordIntent => self.record_intent().await?,
             Action::Call => self.call(progress.attempts()).await,
             Action::EnterDoubt { reason, ask_at } => {
+                // A turn that came too late passes to the next job.
+                self.turn = None;
                 match self.enter_doubt(progress, reason).await? {
                     Published::Yes => self.ask(progress, ask_at).await?,
                     Published::Stopped => Step::Landed(Landing::Stopped),

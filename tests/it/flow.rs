@@ -8,11 +8,12 @@ use tanda::domain::job::Job;
 use tanda::domain::outcome::Status;
 use tanda::domain::time::Timestamp;
 use tanda::engine::Ended;
+use tanda::engine::ports::ListFault;
 use tanda::engine::settings::{Ending, Fence};
 use tanda::ledger::MemoryLedger;
 use tokio::time::Instant;
 
-use crate::support::judge::{Does, World, job};
+use crate::support::judge::{Does, World, job, wall_jumps};
 
 fn world() -> World {
     World::new(Arc::new(MemoryLedger::new()))
@@ -360,11 +361,35 @@ async fn i3_a_receipt_is_answered_only_once_its_outcome_is_confirmed() {
 async fn a_list_that_the_bank_does_not_let_us_read_proves_nothing_and_ends_the_run() {
     let world = world();
     world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
-    world.bank.bar_reading();
+    world.bank.fail_reading(ListFault::NotAuthorized);
     let (took, _) = seconds(world.run(&[job("a", 1)])).await;
     assert_eq!(world.answers.of("a"), [Some(Status::InDoubt)]);
     assert!(
         (380..400).contains(&took),
         "the run waits for the first four asks: {took}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_its_turn_brings_into_doubt_does_not_keep_the_right_to_call() {
+    let world = world();
+    let mut jobs: Vec<_> = (0..4).map(|n| job(&format!("j{n}"), n)).collect();
+    for job in &jobs {
+        world
+            .bank
+            .script(job.entity_id.as_str(), &[Does::LoseRequest]);
+    }
+    world.bank.script("z", &[Does::NoConnection; 4]);
+    jobs.push(job("z", 9));
+    let sleeps = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        wall_jumps(Duration::from_secs(3_600));
+        std::future::pending::<()>().await;
+    };
+    let running = tokio::time::timeout(Duration::from_secs(3_600), world.run(&jobs));
+    tokio::select! {
+        ended = running => assert_eq!(ended, Ok(Ended::Dry), "the four hold every call"),
+        () = sleeps => {}
+    }
+    assert_eq!(world.bank.applied().len(), 5);
 }
