@@ -393,3 +393,14 @@ async fn a_job_that_its_turn_brings_into_doubt_does_not_keep_the_right_to_call()
     }
     assert_eq!(world.bank.applied().len(), 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_we_may_not_read_does_not_keep_a_pause_for_ever() {
+    let world = world();
+    let jobs: Vec<_> = (0..20).map(|n| job(&format!("j{n}"), n)).collect();
+    world.bank.fail_probes_of(0, ListFault::NotAuthorized);
+    world.bank.script("j7", &[Does::RefuseCredential]);
+    let running = tokio::time::timeout(Duration::from_secs(3_600), world.run(&jobs));
+    assert_eq!(running.await, Ok(Ended::Dry), "the pause never ends");
+    assert_eq!(world.bank.applied().len(), 20);
+}
