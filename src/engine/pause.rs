@@ -264,6 +264,8 @@ const fn cause_of_fault(fault: &ListFault) -> PauseCause {
         ListFault::NotTheBank(_) => PauseCause::NotTheBank,
         ListFault::RateLimited { .. }
         | ListFault::Unreachable(_)
+        | ListFault::UnknownCard
+        | ListFault::Refused(_)
         | ListFault::Shifting
         | ListFault::TooLong(_) => PauseCause::BankNotAnswering,
     }

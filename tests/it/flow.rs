@@ -404,3 +404,15 @@ async fn a_card_that_we_may_not_read_does_not_keep_a_pause_for_ever() {
     assert_eq!(running.await, Ok(Ended::Dry), "the pause never ends");
     assert_eq!(world.bank.applied().len(), 20);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_the_bank_refuses_in_its_own_words_ends_the_run_too() {
+    let world = world();
+    world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
+    let refused = "status 400 and \"no list for this product\"".to_owned();
+    world.bank.fail_reading(ListFault::Refused(refused));
+    let jobs = [job("a", 1)];
+    let running = tokio::time::timeout(Duration::from_secs(3_600), world.run(&jobs));
+    assert_eq!(running.await, Ok(Ended::Dry));
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
+}
