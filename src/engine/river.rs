@@ -429,7 +429,9 @@ impl River {
     /// A flight tells how its job stands.
     async fn heed(&mut self, signal: Signal) {
         let (entity_id, stand) = match &signal {
-            Signal::InDoubt(entity_id) => (entity_id, Stand::InDoubt { longer: false }),
+            Signal::InDoubt(entity_id) | Signal::BegunAnew(entity_id) => {
+                (entity_id, Stand::InDoubt { longer: false })
+            }
             Signal::NeedsLonger(entity_id) | Signal::PersonNeeded(entity_id) => {
                 (entity_id, Stand::InDoubt { longer: true })
             }

@@ -416,3 +416,27 @@ async fn a_list_that_the_bank_refuses_in_its_own_words_ends_the_run_too() {
     assert_eq!(running.await, Ok(Ended::Dry));
     assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_never_can_be_read_ends_the_run() {
+    let world = world();
+    world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
+    world
+        .bank
+        .fail_reading(ListFault::NotTheBank("rows without amount".to_owned()));
+    let jobs = [job("a", 1)];
+    let running = tokio::time::timeout(Duration::from_secs(86_400), world.run(&jobs));
+    assert_eq!(running.await, Ok(Ended::Dry));
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_never_answered_does_not_begin_anew_for_ever_in_a_run() {
+    let world = world();
+    world.bank.script("a", &[Does::Conflict; 10_000]);
+    let jobs = [job("control", 9), job("a", 1)];
+    let running = tokio::time::timeout(Duration::from_secs(86_400), world.run(&jobs));
+    assert_eq!(running.await, Ok(Ended::Dry));
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
+    assert!(world.bank.calls_for("a").len() <= 5);
+}
