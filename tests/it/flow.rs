@@ -440,3 +440,29 @@ async fn a_job_that_is_never_answered_does_not_begin_anew_for_ever_in_a_run() {
     assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
     assert!(world.bank.calls_for("a").len() <= 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_within_its_deadline_and_gives_back_every_receipt() {
+    let world = world();
+    world.run(&[job("a", 1)]).await;
+    world.sink.hang();
+    let (stopper, stop) = tanda::engine::stop::signal();
+    let (pauses, _) = tokio::sync::watch::channel(None);
+    let source = world.source(&[job("a", 1)]);
+    let running = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
+    let stops = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        stopper.ask();
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        tokio::select! {
+            ended = tokio::time::timeout(Duration::from_secs(3_600), running) => ended,
+            () = stops => unreachable!("it waits for ever"),
+        }
+    };
+    let (took, ended) = seconds(ended).await;
+    let ended = ended.expect("a drain has an end").expect("the engine runs");
+    assert_eq!((took, ended), (55, Ended::Stopped));
+    assert_eq!(world.answers.of("a"), [Some(Status::Succeeded), None]);
+}

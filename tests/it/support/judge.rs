@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -336,6 +336,7 @@ impl Clock for TestClock {
 pub(crate) struct Collector {
     outcomes: Arc<Mutex<Vec<StoredOutcome>>>,
     refusals_left: Arc<AtomicUsize>,
+    hangs: Arc<AtomicBool>,
 }
 
 impl Collector {
@@ -344,6 +345,11 @@ impl Collector {
             .lock()
             .expect("no test panics while it holds it")
             .clone()
+    }
+
+    /// Never ends a publication any more.
+    pub(crate) fn hang(&self) {
+        self.hangs.store(true, Ordering::SeqCst);
     }
 
     /// Confirms none of the next `times` publications.
@@ -381,6 +387,9 @@ impl Collector {
 #[async_trait]
 impl Sink for Collector {
     async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let refuses = |left: usize| left.checked_sub(1);
         if self
             .refusals_left
