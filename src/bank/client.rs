@@ -41,7 +41,7 @@ use tokio::time::Instant;
 
 use super::classify::{Answer, Body, Break, CameBack, bounded, classify};
 use super::credential::{Credential, Lent};
-use super::listing::{Misfit, Reading, Walk, read};
+use super::listing::{Misfit, Walk, read};
 use super::{BankSetupError, BaseUrl, TokenSource, retry_after};
 use crate::domain::job::CardId;
 use crate::domain::key::IdempotencyKey;
@@ -163,7 +163,7 @@ impl BankClient {
         from: Option<Timestamp>,
         page_number: u64,
         page_size: u32,
-    ) -> Result<Reading, ListFault> {
+    ) -> Result<ListPage, ListFault> {
         let mut query = vec![
             ("page_number", page_number.to_string()),
             ("page_size", page_size.to_string()),
@@ -189,8 +189,8 @@ impl BankClient {
             .page(card_id, Some(from), number, *PAGE_SIZES.end())
             .await
         {
-            Ok(Reading::Page(page)) => Ok(page),
-            Ok(Reading::UnknownCard) => Err(Misfit::Moved),
+            Ok(page) => Ok(page),
+            Err(ListFault::UnknownCard) => Err(Misfit::Moved),
             Err(fault) => Err(Misfit::Fault(fault)),
         }
     }
@@ -201,14 +201,11 @@ impl BankClient {
         card_id: &CardId,
         from: Timestamp,
     ) -> Result<Vec<ListedOperation>, Misfit> {
-        let first = self
-            .page(card_id, Some(from), 1, *PAGE_SIZES.end())
-            .await
-            .map_err(Misfit::Fault)?;
-        let mut walk = match first {
-            Reading::UnknownCard => return Ok(Vec::new()),
-            Reading::Page(page) => Walk::begin(card_id, page)?,
+        let first = match self.page(card_id, Some(from), 1, *PAGE_SIZES.end()).await {
+            Err(ListFault::UnknownCard) => return Ok(Vec::new()),
+            first => first.map_err(Misfit::Fault)?,
         };
+        let mut walk = Walk::begin(card_id, first)?;
         for number in walk.further_pages() {
             let page = self.further_page(card_id, from, number).await?;
             walk.add(number, page)?;
@@ -259,8 +256,9 @@ impl Bank for BankClient {
     }
 
     async fn probe(&self, card_id: &CardId) -> Result<(), ListFault> {
-        match self.page(card_id, None, 1, *PAGE_SIZES.start()).await? {
-            Reading::Page(_) | Reading::UnknownCard => Ok(()),
+        match self.page(card_id, None, 1, *PAGE_SIZES.start()).await {
+            Ok(_) | Err(ListFault::UnknownCard | ListFault::Refused(_)) => Ok(()),
+            Err(fault) => Err(fault),
         }
     }
 

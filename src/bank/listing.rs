@@ -19,16 +19,8 @@ use crate::wire::bank::{ListPage, ListRow};
 /// no card that people use, and bounds what one ask holds in memory.
 pub(super) const LIST_PAGES_MAX: u64 = 50;
 
-/// What one answer to a read says.
-pub(super) enum Reading {
-    /// A page.
-    Page(ListPage),
-    /// 404 in the envelope: the bank does not know the card.
-    UnknownCard,
-}
-
-/// What an answer to a read says.
-pub(super) fn read(came_back: &CameBack) -> Result<Reading, ListFault> {
+/// The page that an answer to a read holds.
+pub(super) fn read(came_back: &CameBack) -> Result<ListPage, ListFault> {
     let unreachable = |why: &str| Err(ListFault::Unreachable(why.to_owned()));
     let answer = match came_back {
         CameBack::Nothing(Break::NotSent { why }) => {
@@ -57,11 +49,16 @@ pub(super) fn read(came_back: &CameBack) -> Result<Reading, ListFault> {
         (_, Content::TimedOut) => unreachable("the answer was not over in time"),
         (_, Content::Unreadable) => unreachable("the answer was cut or too large"),
         (200, Content::Json) => match page_of(answer) {
-            Some(page) => Ok(Reading::Page(page)),
+            Some(page) => Ok(page),
             None => not_the_bank("without a list of operations"),
         },
         (403, Content::Envelope(_)) => Err(ListFault::NotAuthorized),
-        (404, Content::Envelope(_)) => Ok(Reading::UnknownCard),
+        (404, Content::Envelope(_)) => Err(ListFault::UnknownCard),
+        (400..=499, Content::Envelope(envelope)) => Err(ListFault::Refused(format!(
+            "status {} and \"{}\"",
+            answer.status,
+            bounded(&envelope.message)
+        ))),
         (_, Content::Envelope(envelope)) => {
             not_the_bank(&format!("and \"{}\"", bounded(&envelope.message)))
         }

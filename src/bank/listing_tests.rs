@@ -133,12 +133,12 @@ fn what_no_second_reading_mends_is_a_fault() {
 }
 
 #[test]
-fn an_answer_to_a_read_is_a_page_an_unknown_card_or_a_fault() {
+fn an_answer_to_a_read_is_a_page_or_a_fault() {
     let envelope = r#"{"code":"","errors":[],"id":"log_1","message":"no"}"#;
     let list = r#"{"data":[],"pagination":{"page_number":1,"page_size":10,"total_items":0,"total_pages":0}}"#;
     for (status, body, expected) in [
         (200, list, "a page"),
-        (404, envelope, "unknown card"),
+        (404, envelope, "UnknownCard"),
         (401, "", "CredentialRefused"),
         (403, envelope, "NotAuthorized"),
         (429, "", "RateLimited { retry_after: Some(7s) }"),
@@ -171,7 +171,7 @@ fn an_answer_to_a_read_is_a_page_an_unknown_card_or_a_fault() {
             "NotTheBank(\"status 404 with JSON that is not its own\")",
         ),
         (403, "", "NotTheBank(\"status 403 without a body\")"),
-        (422, envelope, "NotTheBank(\"status 422 and \\\"no\\\"\")"),
+        (422, envelope, "Refused(\"status 422 and \\\"no\\\"\")"),
         (302, "", "NotTheBank(\"status 302 without a body\")"),
     ] {
         let came_back = CameBack::Answer(Answer {
@@ -181,8 +181,7 @@ fn an_answer_to_a_read_is_a_page_an_unknown_card_or_a_fault() {
             body: Body::Whole(body.into()),
         });
         let found = match read(&came_back) {
-            Ok(Reading::Page(_)) => "a page".to_owned(),
-            Ok(Reading::UnknownCard) => "unknown card".to_owned(),
+            Ok(_) => "a page".to_owned(),
             Err(fault) => format!("{fault:?}"),
         };
         assert_eq!(found, expected, "{status} {body}");

@@ -46,8 +46,8 @@ pub enum Finding {
     Ambiguous,
     /// The list could not be read now, or moved while it was read: it is asked again soon.
     Unreadable,
-    /// The bank does not let us read this list, or it is too long: asking again soon would tell
-    /// nothing new, so the ask counts.
+    /// The bank does not let us read this list, or says that there is no such card, or the list is
+    /// too long: asking again soon would tell nothing new, so the ask counts.
     Barred,
 }
 

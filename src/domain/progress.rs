@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::key::IdempotencyKey;
 use super::listing::Finding;
 use super::outcome::{DoubtReason, Evidence, NotSentReason, Outcome, Status};
-use super::schedule::{self, AskTimes, EARLY_ASKS};
+use super::schedule::{self, AskTimes, EARLY_ASKS, EARLY_CLEAN_STARTS, EARLY_FAILURES};
 use super::time::{Moment, Timestamp};
 use super::verdict::{Deferral, Refusal, Unclarity, UnclearCause, Verdict};
 
@@ -52,6 +52,7 @@ pub struct Progress {
     same_bytes: bool,
     window_from: Option<Moment>,
     last_send: Option<Moment>,
+    clean_starts: u32,
 }
 
 /// Where a job stands.
@@ -78,6 +79,7 @@ pub struct Doubt {
     asks: u32,
     failures: u32,
     first_absence: Option<Moment>,
+    clean_starts: u32,
     person_needed: bool,
 }
 
@@ -203,6 +205,7 @@ impl Progress {
             same_bytes: true,
             window_from: None,
             last_send: None,
+            clean_starts: 0,
         }
     }
 
@@ -278,10 +281,13 @@ impl Progress {
 }
 
 impl Doubt {
-    /// Whether the first asks, which a run waits for, are over without an answer.
+    /// Whether what a run waits for is over without an answer: the first asks, as many failed ones
+    /// in a row as show that it is no hiccup, or as many clean starts.
     #[must_use]
     pub const fn needs_longer(&self) -> bool {
-        self.person_needed || (self.asks >= EARLY_ASKS && self.first_absence.is_none())
+        let asked_enough = self.asks >= EARLY_ASKS && self.first_absence.is_none();
+        let never_answered = self.clean_starts >= EARLY_CLEAN_STARTS && self.asks >= 1;
+        self.person_needed || asked_enough || never_answered || self.failures >= EARLY_FAILURES
     }
 
     /// Whether only a person or a find settles it.
@@ -512,6 +518,7 @@ fn enter_doubt(progress: &mut Progress, reason: DoubtReason, at: Moment) -> Acti
         asks: 0,
         failures: 0,
         first_absence: None,
+        clean_starts: progress.clean_starts,
         person_needed: false,
     });
     Action::EnterDoubt { reason, ask_at: at }
@@ -639,6 +646,7 @@ fn proven_absent(
     }
     progress.unclear = false;
     progress.window_from = None;
+    progress.clean_starts += 1;
     progress.stage = Stage::Between;
     Some(await_turn(rules, progress, None, at))
 }

@@ -25,6 +25,11 @@ const SETTLE_DELAY_STANDARD_S: u32 = 300;
 const ASK_OFFSETS_S: [u32; 8] = [0, 60, 310, 380, 1_800, 7_200, 21_600, 86_400];
 /// How many asks `run` waits for: the first four.
 pub const EARLY_ASKS: u32 = 4;
+/// How many failed asks in a row `run` waits for: half an hour without a list that can be read.
+pub const EARLY_FAILURES: u32 = 6;
+/// How many clean starts of one job `run` waits for: each comes after two absences, and none of
+/// those before it was answered.
+pub const EARLY_CLEAN_STARTS: u32 = 3;
 /// Two absences must be at least this far apart.
 const ABSENCE_GAP_S: u32 = 60;
 /// The ask after a first absence comes this much later.

@@ -64,7 +64,11 @@ pub(super) async fn ask(
 
 const fn finding_of(fault: &ListFault) -> Finding {
     match fault {
-        ListFault::NotAuthorized | ListFault::TooLong(_) => Finding::Barred,
+        // A card that is not known now may have been known when it was paid: no proof of absence.
+        ListFault::NotAuthorized
+        | ListFault::UnknownCard
+        | ListFault::Refused(_)
+        | ListFault::TooLong(_) => Finding::Barred,
         ListFault::Unreachable(_)
         | ListFault::CredentialRefused
         | ListFault::RateLimited { .. }

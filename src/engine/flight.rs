@@ -68,8 +68,12 @@ pub(super) async fn fly(tower: Arc<Tower>, flight: Flight) -> Result<Landing, En
             Step::Landed(landing) => return Ok(landing),
         };
         let spent_before = progress.spent();
+        let was_in_doubt = matches!(progress.stage(), Stage::InDoubt(_));
         (progress, action) = advance(&pilot.tower.settings.rules, progress, event)?;
         pilot.note_whether_spent(progress.spent() > spent_before);
+        if was_in_doubt && *progress.stage() == Stage::Between {
+            pilot.tell_clean_start().await;
+        }
     }
 }
 
@@ -214,6 +218,8 @@ impl Pilot {
             Action::RecordIntent => self.record_intent().await?,
             Action::Call => self.call(progress.attempts()).await,
             Action::EnterDoubt { reason, ask_at } => {
+                // A turn that came too late passes to the next job.
+                self.turn = None;
                 match self.enter_doubt(progress, reason).await? {
                     Published::Yes => self.ask(progress, ask_at).await?,
                     Published::Stopped => Step::Landed(Landing::Stopped),
@@ -345,6 +351,12 @@ impl Pilot {
         }
         .emit();
         Ok(())
+    }
+
+    /// Tells the river to wait for this job again: it is about to be called.
+    async fn tell_clean_start(&self) {
+        let entity_id = self.intent.job.entity_id.clone();
+        self.tell(Signal::BegunAnew(entity_id)).await;
     }
 
     /// Tells the river, once each, that the first asks are over and that a person is needed.

@@ -236,7 +236,8 @@ impl Flow {
         };
         match result {
             Ok(()) if pause.cause == PauseCause::Starting => self.state = State::Open,
-            Ok(()) => {
+            // A 403 may be about the one card that is probed with: a trial call of any card tells.
+            Ok(()) | Err(ListFault::NotAuthorized) => {
                 self.state = State::Trial {
                     pause,
                     taken: false,
@@ -263,6 +264,8 @@ const fn cause_of_fault(fault: &ListFault) -> PauseCause {
         ListFault::NotTheBank(_) => PauseCause::NotTheBank,
         ListFault::RateLimited { .. }
         | ListFault::Unreachable(_)
+        | ListFault::UnknownCard
+        | ListFault::Refused(_)
         | ListFault::Shifting
         | ListFault::TooLong(_) => PauseCause::BankNotAnswering,
     }

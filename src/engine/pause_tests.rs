@@ -138,3 +138,15 @@ fn a_process_reads_the_bank_once_before_its_first_call() {
     flow.probed(&Ok(()), at(1));
     assert_eq!(flow.enter(at(1)), GO);
 }
+
+#[test]
+fn a_probe_that_may_not_read_its_card_lets_a_trial_call_tell() {
+    let mut flow = open();
+    let not_authorized = Verdict::Deferred(Deferral::NotAuthorized { log_id: None });
+    flow.heard(&not_authorized, false, at(0));
+    flow.probed(&Err(ListFault::NotAuthorized), at(30));
+    assert_eq!(flow.enter(at(30)), TRIAL);
+    flow.heard(&not_authorized, true, at(31));
+    assert_eq!(flow.enter(at(31)), Entry::Wait { until: None });
+    assert_eq!(flow.probe_at(), Some(at(61)), "still one trial in 30 s");
+}

@@ -36,7 +36,8 @@ pub trait Bank: Send + Sync {
     ) -> Result<Vec<ListedOperation>, ListFault>;
 
     /// Reads something small for this card, to learn whether the bank answers, takes the
-    /// credential, and what time it has. That the card is unknown there is an answer too.
+    /// credential, and what time it has. That it does not know the card, or refuses the read in its
+    /// own words, is an answer too.
     ///
     /// # Errors
     /// [`ListFault`] where the bank does not answer as itself.
@@ -64,6 +65,12 @@ pub enum ListFault {
         /// How long it asks us to wait.
         retry_after: Option<std::time::Duration>,
     },
+    /// 404: the bank does not know this card, now.
+    #[error("the bank says that it does not know this card (404)")]
+    UnknownCard,
+    /// Any other 4xx in the bank's own words: it refuses this read.
+    #[error("the bank refuses this read ({0})")]
+    Refused(String),
     /// An answer that is not the bank's.
     #[error("what answers is not the bank ({0})")]
     NotTheBank(String),

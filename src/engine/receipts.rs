@@ -5,6 +5,7 @@
 //!
 //! *What it refuses to know.* What the answer means.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +29,7 @@ pub(super) struct Receipts {
 
 #[derive(Default)]
 struct Held {
-    waiting: Vec<Box<dyn Receipt>>,
+    waiting: VecDeque<Box<dyn Receipt>>,
     answer: Option<StoredOutcome>,
 }
 
@@ -45,7 +46,7 @@ impl Receipts {
         let (answer, receipt) = {
             let mut held = self.lock();
             let Some(answer) = held.answer.clone() else {
-                held.waiting.push(receipt);
+                held.waiting.push_back(receipt);
                 self.open.0.fetch_add(1, Ordering::AcqRel);
                 return;
             };
@@ -56,12 +57,8 @@ impl Receipts {
 
     /// This outcome is durable and confirmed: answers all, now and later.
     pub(super) async fn done(&self, outcome: &StoredOutcome) {
-        let waiting = {
-            let mut held = self.lock();
-            held.answer = Some(outcome.clone());
-            std::mem::take(&mut held.waiting)
-        };
-        for receipt in waiting {
+        self.lock().answer = Some(outcome.clone());
+        while let Some(receipt) = self.take_one() {
             receipt.done(outcome).await;
             self.open.0.fetch_sub(1, Ordering::AcqRel);
         }
@@ -69,11 +66,15 @@ impl Receipts {
 
     /// Nothing was decided: gives back what is not answered.
     pub(super) async fn back(&self) {
-        let waiting = std::mem::take(&mut self.lock().waiting);
-        for receipt in waiting {
+        while let Some(receipt) = self.take_one() {
             receipt.back().await;
             self.open.0.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+
+    /// One at a time: whoever answers may be cut off, and the others are then still to be answered.
+    fn take_one(&self) -> Option<Box<dyn Receipt>> {
+        self.lock().waiting.pop_front()
     }
 
     /// A panic while the lock is held leaves plain values that are still whole.

@@ -48,6 +48,8 @@ pub(super) struct River {
     by_task: HashMap<Id, EntityId>,
     /// Answers from the ledger on their way to the sink.
     replies: JoinSet<()>,
+    /// The receipts that each of them answers.
+    replying: HashMap<Id, Arc<Receipts>>,
     chores: JoinSet<Result<(), EngineError>>,
     marking: JoinSet<Result<(), LedgerError>>,
     signals: mpsc::Receiver<Signal>,
@@ -81,7 +83,7 @@ pub(super) enum Happening {
     Landed(Landed),
     ChoreEnded(Result<Result<(), EngineError>, JoinError>),
     MarkingEnded(Result<Result<(), LedgerError>, JoinError>),
-    Replied(Result<(), JoinError>),
+    Replied(Result<(Id, ()), JoinError>),
 }
 
 type Landed = Result<(Id, Result<Landing, EngineError>), JoinError>;
@@ -109,6 +111,7 @@ impl River {
             flying: JoinSet::new(),
             by_task: HashMap::new(),
             replies: JoinSet::new(),
+            replying: HashMap::new(),
             chores: JoinSet::new(),
             marking,
             signals,
@@ -372,13 +375,18 @@ impl River {
     async fn reply(&mut self, outcome: StoredOutcome, receipt: Box<dyn Receipt>) {
         let receipts = Receipts::new(self.open_receipts.clone());
         receipts.add(receipt).await;
-        let tower = Arc::clone(&self.tower);
-        self.replies.spawn(async move {
+        self.answer(outcome, receipts);
+    }
+
+    fn answer(&mut self, outcome: StoredOutcome, receipts: Arc<Receipts>) {
+        let (tower, answered) = (Arc::clone(&self.tower), Arc::clone(&receipts));
+        let task = self.replies.spawn(async move {
             match publish(&tower, &outcome).await {
-                Published::Yes => receipts.done(&outcome).await,
-                Published::Stopped => receipts.back().await,
+                Published::Yes => answered.done(&outcome).await,
+                Published::Stopped => answered.back().await,
             }
         });
+        self.replying.insert(task.id(), receipts);
     }
 
     // ---- flights ------------------------------------------------------------------------------
@@ -409,7 +417,7 @@ impl River {
             Some(landed) = self.flying.join_next_with_id() => Happening::Landed(landed),
             Some(ended) = self.chores.join_next() => Happening::ChoreEnded(ended),
             Some(ended) = self.marking.join_next() => Happening::MarkingEnded(ended),
-            Some(ended) = self.replies.join_next() => Happening::Replied(ended),
+            Some(ended) = self.replies.join_next_with_id() => Happening::Replied(ended),
             else => std::future::pending().await,
         }
     }
@@ -421,7 +429,10 @@ impl River {
             Happening::Landed(landed) => self.land(landed).await?,
             Happening::ChoreEnded(ended) => or_panic(ended)?,
             Happening::MarkingEnded(ended) => or_panic(ended)?,
-            Happening::Replied(ended) => or_panic(ended),
+            Happening::Replied(ended) => {
+                let (task, ()) = or_panic(ended);
+                self.replying.remove(&task);
+            }
         }
         Ok(())
     }
@@ -429,7 +440,9 @@ impl River {
     /// A flight tells how its job stands.
     async fn heed(&mut self, signal: Signal) {
         let (entity_id, stand) = match &signal {
-            Signal::InDoubt(entity_id) => (entity_id, Stand::InDoubt { longer: false }),
+            Signal::InDoubt(entity_id) | Signal::BegunAnew(entity_id) => {
+                (entity_id, Stand::InDoubt { longer: false })
+            }
             Signal::NeedsLonger(entity_id) | Signal::PersonNeeded(entity_id) => {
                 (entity_id, Stand::InDoubt { longer: true })
             }
@@ -500,6 +513,7 @@ impl River {
         let Some(taken) = self.jobs.remove(entity_id) else {
             return Ok(());
         };
+        self.in_doubt -= usize::from(matches!(taken.stand, Stand::InDoubt { .. }));
         self.let_next_start(&taken.job.card_id, entity_id);
         let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
         match sights.into_iter().next() {
@@ -507,15 +521,7 @@ impl River {
                 standing: Standing::Finished(outcome),
                 fingerprint,
                 ..
-            }) if fingerprint == taken.fingerprint => {
-                let tower = Arc::clone(&self.tower);
-                self.replies.spawn(async move {
-                    match publish(&tower, &outcome).await {
-                        Published::Yes => taken.receipts.done(&outcome).await,
-                        Published::Stopped => taken.receipts.back().await,
-                    }
-                });
-            }
+            }) if fingerprint == taken.fingerprint => self.answer(outcome, taken.receipts),
             Some(_) | None => taken.receipts.back().await,
         }
         Ok(())
@@ -608,8 +614,10 @@ impl River {
         self.flying.shutdown().await;
         self.replies.shutdown().await;
         self.chores.shutdown().await;
-        for taken in std::mem::take(&mut self.jobs).into_values() {
-            taken.receipts.back().await;
+        let flown = std::mem::take(&mut self.jobs).into_values();
+        let replied = std::mem::take(&mut self.replying).into_values();
+        for receipts in flown.map(|taken| taken.receipts).chain(replied) {
+            receipts.back().await;
         }
         let Self {
             tower, mut marking, ..
@@ -625,16 +633,13 @@ impl River {
         let deadline = tokio::time::sleep(self.tower.settings.drain);
         tokio::pin!(deadline);
         let stop = self.tower.stop.clone();
-        while !self.flying.is_empty() {
+        while !(self.flying.is_empty() && self.replies.is_empty()) {
             tokio::select! {
                 biased;
                 () = stop.abandoned() => return Ok(()),
                 () = &mut deadline => return Ok(()),
                 happening = self.next() => self.follow(happening).await?,
             }
-        }
-        while let Some(ended) = self.replies.join_next().await {
-            or_panic(ended);
         }
         Ok(())
     }

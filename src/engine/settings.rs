@@ -53,7 +53,8 @@ pub enum Fence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// When the source is dry and every job is answered, except those in doubt that need longer
-    /// than the first four asks: what waits behind these is given back.
+    /// than the first four asks, half an hour of failed ones, or three clean starts: what waits
+    /// behind these is given back.
     WhenDry,
     /// Only when it is stopped.
     WhenStopped,

@@ -75,6 +75,8 @@ impl Tower {
 pub(super) enum Signal {
     /// Its interim outcome is durable and its receipts are answered.
     InDoubt(EntityId),
+    /// It was proven not executed and is called again.
+    BegunAnew(EntityId),
     /// The first asks are over without an answer.
     NeedsLonger(EntityId),
     /// Only a person can decide; nothing is sent for it any more.

@@ -8,11 +8,12 @@ use tanda::domain::job::Job;
 use tanda::domain::outcome::Status;
 use tanda::domain::time::Timestamp;
 use tanda::engine::Ended;
+use tanda::engine::ports::ListFault;
 use tanda::engine::settings::{Ending, Fence};
 use tanda::ledger::MemoryLedger;
 use tokio::time::Instant;
 
-use crate::support::judge::{Does, World, job, let_pass};
+use crate::support::judge::{Does, World, job, let_pass, wall_jumps};
 
 fn world() -> World {
     World::new(Arc::new(MemoryLedger::new()))
@@ -360,11 +361,108 @@ async fn i3_a_receipt_is_answered_only_once_its_outcome_is_confirmed() {
 async fn a_list_that_the_bank_does_not_let_us_read_proves_nothing_and_ends_the_run() {
     let world = world();
     world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
-    world.bank.bar_reading();
+    world.bank.fail_reading(ListFault::NotAuthorized);
     let (took, _) = seconds(world.run(&[job("a", 1)])).await;
     assert_eq!(world.answers.of("a"), [Some(Status::InDoubt)]);
     assert!(
         (380..400).contains(&took),
         "the run waits for the first four asks: {took}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_its_turn_brings_into_doubt_does_not_keep_the_right_to_call() {
+    let world = world();
+    let mut jobs: Vec<_> = (0..4).map(|n| job(&format!("j{n}"), n)).collect();
+    for job in &jobs {
+        world
+            .bank
+            .script(job.entity_id.as_str(), &[Does::LoseRequest]);
+    }
+    world.bank.script("z", &[Does::NoConnection; 4]);
+    jobs.push(job("z", 9));
+    let sleeps = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        wall_jumps(Duration::from_secs(3_600));
+        std::future::pending::<()>().await;
+    };
+    let running = tokio::time::timeout(Duration::from_secs(3_600), world.run(&jobs));
+    tokio::select! {
+        ended = running => assert_eq!(ended, Ok(Ended::Dry), "the four hold every call"),
+        () = sleeps => {}
+    }
+    assert_eq!(world.bank.applied().len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_we_may_not_read_does_not_keep_a_pause_for_ever() {
+    let world = world();
+    let jobs: Vec<_> = (0..20).map(|n| job(&format!("j{n}"), n)).collect();
+    world.bank.fail_probes_of(0, ListFault::NotAuthorized);
+    world.bank.script("j7", &[Does::RefuseCredential]);
+    let running = tokio::time::timeout(Duration::from_secs(3_600), world.run(&jobs));
+    assert_eq!(running.await, Ok(Ended::Dry), "the pause never ends");
+    assert_eq!(world.bank.applied().len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_the_bank_refuses_in_its_own_words_ends_the_run_too() {
+    let world = world();
+    world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
+    let refused = "status 400 and \"no list for this product\"".to_owned();
+    world.bank.fail_reading(ListFault::Refused(refused));
+    let jobs = [job("a", 1)];
+    let running = tokio::time::timeout(Duration::from_secs(3_600), world.run(&jobs));
+    assert_eq!(running.await, Ok(Ended::Dry));
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_never_can_be_read_ends_the_run() {
+    let world = world();
+    world.bank.script("a", &[Does::LoseRequest, Does::Refuse]);
+    world
+        .bank
+        .fail_reading(ListFault::NotTheBank("rows without amount".to_owned()));
+    let jobs = [job("a", 1)];
+    let running = tokio::time::timeout(Duration::from_secs(86_400), world.run(&jobs));
+    assert_eq!(running.await, Ok(Ended::Dry));
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_never_answered_does_not_begin_anew_for_ever_in_a_run() {
+    let world = world();
+    world.bank.script("a", &[Does::Conflict; 10_000]);
+    let jobs = [job("control", 9), job("a", 1)];
+    let running = tokio::time::timeout(Duration::from_secs(86_400), world.run(&jobs));
+    assert_eq!(running.await, Ok(Ended::Dry));
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
+    assert!(world.bank.calls_for("a").len() <= 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_within_its_deadline_and_gives_back_every_receipt() {
+    let world = world();
+    world.run(&[job("a", 1)]).await;
+    world.sink.hang();
+    let (stopper, stop) = tanda::engine::stop::signal();
+    let (pauses, _) = tokio::sync::watch::channel(None);
+    let source = world.source(&[job("a", 1)]);
+    let running = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
+    let stops = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        stopper.ask();
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        tokio::select! {
+            ended = tokio::time::timeout(Duration::from_secs(3_600), running) => ended,
+            () = stops => unreachable!("it waits for ever"),
+        }
+    };
+    let (took, ended) = seconds(ended).await;
+    let ended = ended.expect("a drain has an end").expect("the engine runs");
+    assert_eq!((took, ended), (55, Ended::Stopped));
+    assert_eq!(world.answers.of("a"), [Some(Status::Succeeded), None]);
 }

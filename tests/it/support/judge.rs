@@ -1,7 +1,8 @@
 //! A bank that keeps books and follows a script, and the doors of an engine around it.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,7 +65,8 @@ struct Books {
     probes: usize,
     forgets_entity_ids: bool,
     down_until: Option<Instant>,
-    bars_reading: bool,
+    reading_fails: Option<ListFault>,
+    probe_fails: Option<(String, ListFault)>,
 }
 
 /// One call as the bank saw it.
@@ -103,9 +105,14 @@ impl ScriptedBank {
         self.books().forgets_entity_ids = true;
     }
 
-    /// Refuses to let anybody read a list.
-    pub(crate) fn bar_reading(&self) {
-        self.books().bars_reading = true;
+    /// Fails every read of a list so.
+    pub(crate) fn fail_reading(&self, fault: ListFault) {
+        self.books().reading_fails = Some(fault);
+    }
+
+    /// Fails every probe with this card so.
+    pub(crate) fn fail_probes_of(&self, card: u32, fault: ListFault) {
+        self.books().probe_fails = Some((card_id(card), fault));
     }
 
     /// Movements per `entity_id`.
@@ -267,8 +274,8 @@ impl Bank for ScriptedBank {
         if down {
             return Err(ListFault::Unreachable("connection refused".to_owned()));
         }
-        if books.bars_reading {
-            return Err(ListFault::NotAuthorized);
+        if let Some(fault) = books.reading_fails.clone() {
+            return Err(fault);
         }
         let forgets = books.forgets_entity_ids;
         let of_card = books
@@ -283,12 +290,15 @@ impl Bank for ScriptedBank {
             .collect())
     }
 
-    async fn probe(&self, _card_id: &CardId) -> Result<(), ListFault> {
+    async fn probe(&self, card_id: &CardId) -> Result<(), ListFault> {
         self.books().probes += 1;
         if self.is_down() {
             return Err(ListFault::Unreachable("connection refused".to_owned()));
         }
-        Ok(())
+        match &self.books().probe_fails {
+            Some((card, fault)) if card == card_id.as_str() => Err(fault.clone()),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn time(&self) -> Option<Timestamp> {
@@ -301,12 +311,20 @@ pub(crate) async fn let_pass(time: Duration) {
     tokio::time::sleep_until(Instant::now() + time).await;
 }
 
-/// The wall clock of a paused test: it moves with tokio's.
+thread_local! {
+    static START: Instant = Instant::now();
+    static JUMPED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// The wall clock of a paused test: it moves with tokio's, and as it is made to jump.
 fn wall_now() -> Timestamp {
-    thread_local! {
-        static START: Instant = Instant::now();
-    }
-    Timestamp::from_millis(1_795_000_000_000).plus(START.with(Instant::elapsed))
+    let since_start = START.with(Instant::elapsed) + JUMPED.get();
+    Timestamp::from_millis(1_795_000_000_000).plus(since_start)
+}
+
+/// The machine slept for so long: its wall clock went on, its monotonic clock stood still.
+pub(crate) fn wall_jumps(forward: Duration) {
+    JUMPED.set(JUMPED.get() + forward);
 }
 
 #[derive(Clone, Copy)]
@@ -323,6 +341,7 @@ impl Clock for TestClock {
 pub(crate) struct Collector {
     outcomes: Arc<Mutex<Vec<StoredOutcome>>>,
     refusals_left: Arc<AtomicUsize>,
+    hangs: Arc<AtomicBool>,
 }
 
 impl Collector {
@@ -331,6 +350,11 @@ impl Collector {
             .lock()
             .expect("no test panics while it holds it")
             .clone()
+    }
+
+    /// Never ends a publication any more.
+    pub(crate) fn hang(&self) {
+        self.hangs.store(true, Ordering::SeqCst);
     }
 
     /// Confirms none of the next `times` publications.
@@ -368,6 +392,9 @@ impl Collector {
 #[async_trait]
 impl Sink for Collector {
     async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let refuses = |left: usize| left.checked_sub(1);
         if self
             .refusals_left
@@ -531,7 +558,7 @@ impl World {
 pub(crate) fn job(entity_id: &str, card: u32) -> Job {
     Draft {
         entity_id: entity_id.to_owned(),
-        card_id: format!("car_{card:022}"),
+        card_id: card_id(card),
         operation: "topup".to_owned(),
         amount_minor: 10_000,
         currency: "COP".to_owned(),
@@ -539,4 +566,8 @@ pub(crate) fn job(entity_id: &str, card: u32) -> Job {
     }
     .validate(&Currencies::default())
     .expect("a job")
+}
+
+fn card_id(card: u32) -> String {
+    format!("car_{card:022}")
 }

@@ -213,7 +213,11 @@ async fn preflight(house: &House, checked: &Checked) -> Result<(), Failure> {
         ),
         ListFault::NotTheBank(_) => (Exit::Unusable, "check bank.base_url and the network"),
         ListFault::RateLimited { .. } => (Exit::Unusable, "wait a little, then run it again"),
-        ListFault::Unreachable(_) | ListFault::Shifting | ListFault::TooLong(_) => (
+        ListFault::Unreachable(_)
+        | ListFault::UnknownCard
+        | ListFault::Refused(_)
+        | ListFault::Shifting
+        | ListFault::TooLong(_) => (
             Exit::Unusable,
             "check bank.base_url and the network, then run it again",
         ),
