@@ -18,8 +18,10 @@ use crate::domain::money::{Currencies, Currency};
 use crate::domain::progress::Rules;
 use crate::domain::schedule::{AskTimes, BACKOFF_BASE};
 use crate::engine::settings::{
-    CONCURRENCY, DRAIN, Ending, Fence, IN_FLIGHT_PER_CALL, PROBE_EVERY, Settings,
+    CONCURRENCY, DRAIN, Ending, Fence, IN_FLIGHT_PER_CALL, MAX_ATTEMPTS, PROBE_EVERY,
+    RESEND_WINDOW, SETTLE_DELAY, SHORTEST_KEY_LIFETIME, Settings,
 };
+use crate::files::{MAX_FILE_BYTES, MAX_ROWS};
 
 /// The bank's own test host (its documentation).
 const SANDBOX: &str = "https://api.sandbox.cuentamono.com";
@@ -107,10 +109,10 @@ impl Default for EngineConfig {
             namespace: Namespace::default().as_str().to_owned(),
             concurrency: CONCURRENCY,
             in_flight: None,
-            max_attempts: 10,
+            max_attempts: MAX_ATTEMPTS,
             backoff_base_ms: u64::try_from(BACKOFF_BASE.as_millis()).unwrap_or(u64::MAX),
-            resend_window_s: 600,
-            settle_delay_s: 300,
+            resend_window_s: RESEND_WINDOW.as_secs(),
+            settle_delay_s: SETTLE_DELAY.as_secs(),
             probe_every_s: PROBE_EVERY.as_secs(),
             drain_s: DRAIN.as_secs(),
             fence: FenceConfig::UntilPersonNeeded,
@@ -139,8 +141,8 @@ pub(super) struct FilesConfig {
 impl Default for FilesConfig {
     fn default() -> Self {
         Self {
-            max_bytes: 256 * 1024 * 1024,
-            max_rows: 1_000_000,
+            max_bytes: MAX_FILE_BYTES,
+            max_rows: MAX_ROWS,
         }
     }
 }
@@ -193,6 +195,17 @@ impl Config {
         }
         if self.bank.request_timeout_s >= self.engine.drain_s {
             faults.push("engine.drain_s must be more than bank.request_timeout_s".to_owned());
+        }
+        let last_resend_ends = self
+            .engine
+            .resend_window_s
+            .saturating_add(self.bank.request_timeout_s);
+        if last_resend_ends >= SHORTEST_KEY_LIFETIME.as_secs() {
+            faults.push(
+                "engine.resend_window_s and bank.request_timeout_s together must be less than 1800: \
+                 later the bank may have forgotten the idempotency key"
+                    .to_owned(),
+            );
         }
         if let Err(error) = self.currencies() {
             faults.push(error.to_string());
@@ -406,5 +419,54 @@ mod tests {
             text.contains("drain_s") && text.contains("settle_delay_s"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn i11_every_wait_and_number_at_once_has_a_bound() {
+        for setting in [
+            "concurrency = 0",
+            "concurrency = 1025",
+            "in_flight = 63",
+            "in_flight = 65537",
+            "max_attempts = 0",
+            "backoff_base_ms = 0",
+            "backoff_base_ms = 86400001",
+            "settle_delay_s = 0",
+            "settle_delay_s = 86401",
+            "probe_every_s = 0",
+            "probe_every_s = 86401",
+            "drain_s = 30",
+            "drain_s = 86401",
+        ] {
+            let error = from(&format!("[engine]\n{setting}"), &[]).expect_err(setting);
+            let (key, _) = setting.split_once(" =").expect("a key");
+            assert!(
+                error.to_string().contains(&format!("engine.{key} ")),
+                "{setting}: {error}"
+            );
+        }
+        assert!(from("[engine]\nconcurrency = 1024", &[]).is_ok());
+    }
+
+    #[test]
+    fn i8_no_resend_can_outlive_the_banks_memory_of_its_key() {
+        for (window_s, timeout_s, is_good) in [
+            (600, 30, true),
+            (1_769, 30, true),
+            (1_770, 30, false),
+            (0, 1_800, false),
+            (31_536_000, 30, false),
+        ] {
+            let text = format!(
+                "[engine]\nresend_window_s = {window_s}\ndrain_s = 3600\n\
+                 [bank]\nrequest_timeout_s = {timeout_s}"
+            );
+            let read = from(&text, &[]);
+            assert_eq!(
+                read.is_ok(),
+                is_good,
+                "{window_s} and {timeout_s}: {read:?}"
+            );
+        }
     }
 }
