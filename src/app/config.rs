@@ -29,6 +29,10 @@ const SANDBOX: &str = "https://api.sandbox.cuentamono.com";
 const DEFAULT_FILE: &str = "tanda.toml";
 /// Prefix of settings in the environment.
 const ENV_PREFIX: &str = "TANDA_";
+/// What follows it.
+const SECTIONS: [&str; 5] = ["BANK", "LEDGER", "ENGINE", "FILES", "CURRENCY"];
+/// Settings that are texts, whatever they look like.
+const TEXTS: [&str; 5] = ["token", "token_file", "base_url", "url", "namespace"];
 
 /// All settings.
 #[derive(Debug, Default, Deserialize)]
@@ -170,7 +174,7 @@ impl Config {
     /// The built-in values, for the simulated bank.
     pub(super) fn for_simulation() -> anyhow::Result<Self> {
         let mut table = toml::Table::new();
-        let engine_only = environment().filter(|(name, _)| name.starts_with("TANDA_ENGINE__"));
+        let engine_only = environment().filter(|(name, _)| name.starts_with("TANDA_ENGINE_"));
         overlay(&mut table, engine_only)?;
         let config: Self = table
             .try_into()
@@ -308,7 +312,14 @@ fn read_table(file: Option<&Path>) -> anyhow::Result<toml::Table> {
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with(ENV_PREFIX) && name.contains("__"))
+        .filter(|(name, _)| names_a_section(name))
+}
+
+/// Whether a variable is meant as a setting, also where it is written wrongly.
+fn names_a_section(name: &str) -> bool {
+    name.strip_prefix(ENV_PREFIX)
+        .and_then(|rest| rest.split_once('_'))
+        .is_some_and(|(section, _)| SECTIONS.contains(&section))
 }
 
 fn overlay(
@@ -318,7 +329,10 @@ fn overlay(
     for (name, value) in settings {
         let path = name.trim_start_matches(ENV_PREFIX).to_lowercase();
         let Some((section, key)) = path.split_once("__") else {
-            continue;
+            bail!(
+                "{name} is no setting; nothing was sent. Two underscores stand between section and key, as in \
+                 TANDA_BANK__TOKEN"
+            );
         };
         let entry = table
             .entry(section.to_owned())
@@ -326,10 +340,10 @@ fn overlay(
         let Some(section) = entry.as_table_mut() else {
             bail!("{name} names a setting inside {section}, which is not a section");
         };
-        // Only numbers are numbers: a token of digits stays a text.
-        let value = match (key.ends_with("token"), value.parse::<i64>()) {
-            (false, Ok(number)) => toml::Value::Integer(number),
-            (true, _) | (_, Err(_)) => toml::Value::String(value),
+        // A token or a namespace of digits stays a text.
+        let value = match value.parse::<i64>() {
+            Ok(number) if !TEXTS.contains(&key) => toml::Value::Integer(number),
+            Ok(_) | Err(_) => toml::Value::String(value),
         };
         section.insert(key.to_owned(), value);
     }
@@ -405,6 +419,59 @@ mod tests {
             !format!("{config:?}").contains("12345"),
             "a secret never prints"
         );
+    }
+
+    #[test]
+    fn a_text_of_digits_stays_a_text() {
+        let env = [
+            ("TANDA_ENGINE__NAMESPACE", "2026"),
+            ("TANDA_BANK__TOKEN_FILE", "1"),
+        ];
+        let config = from("", &env).expect("good settings");
+        assert_eq!(config.engine.namespace, "2026");
+        assert_eq!(config.bank.token_file, Some(PathBuf::from("1")));
+    }
+
+    #[test]
+    fn a_setting_with_one_underscore_is_not_passed_over() {
+        for name in ["TANDA_ENGINE_CONCURRENCY", "TANDA_BANK_TOKEN"] {
+            assert!(names_a_section(name), "{name}");
+            let error = from("", &[(name, "4")]).expect_err(name).to_string();
+            assert!(error.contains(name), "{error}");
+            assert!(error.contains("Two underscores"), "{error}");
+        }
+        assert!(names_a_section("TANDA_ENGINE__CONCURRENCY"));
+        assert!(!names_a_section("TANDA_SEED"), "somebody else's");
+    }
+
+    #[test]
+    fn the_file_of_init_shows_every_setting() {
+        for key in [
+            "base_url",
+            "token_file",
+            "connect_timeout_s",
+            "request_timeout_s",
+            "url",
+            "namespace",
+            "concurrency",
+            "in_flight",
+            "max_attempts",
+            "backoff_base_ms",
+            "resend_window_s",
+            "settle_delay_s",
+            "probe_every_s",
+            "drain_s",
+            "fence",
+            "max_bytes",
+            "max_rows",
+            "minor_digits",
+        ] {
+            let shows = |line: &str| {
+                line.trim_start_matches("# ")
+                    .starts_with(&format!("{key} ="))
+            };
+            assert!(TEMPLATE.lines().any(shows), "{key}");
+        }
     }
 
     #[test]
