@@ -309,6 +309,10 @@ fn read_table(file: Option<&Path>) -> anyhow::Result<toml::Table> {
 }
 
 /// The settings in the environment: a section and a key, two underscores apart.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that reads the environment"
+)]
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
