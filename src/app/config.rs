@@ -18,8 +18,10 @@ use crate::domain::money::{Currencies, Currency};
 use crate::domain::progress::Rules;
 use crate::domain::schedule::{AskTimes, BACKOFF_BASE};
 use crate::engine::settings::{
-    CONCURRENCY, DRAIN, Ending, Fence, IN_FLIGHT_PER_CALL, PROBE_EVERY, Settings,
+    CONCURRENCY, DRAIN, Ending, Fence, IN_FLIGHT_PER_CALL, MAX_ATTEMPTS, PROBE_EVERY,
+    RESEND_WINDOW, SETTLE_DELAY, SHORTEST_KEY_LIFETIME, Settings,
 };
+use crate::files::{MAX_FILE_BYTES, MAX_ROWS};
 
 /// The bank's own test host (its documentation).
 const SANDBOX: &str = "https://api.sandbox.cuentamono.com";
@@ -27,6 +29,10 @@ const SANDBOX: &str = "https://api.sandbox.cuentamono.com";
 const DEFAULT_FILE: &str = "tanda.toml";
 /// Prefix of settings in the environment.
 const ENV_PREFIX: &str = "TANDA_";
+/// What follows it.
+const SECTIONS: [&str; 5] = ["BANK", "LEDGER", "ENGINE", "FILES", "CURRENCY"];
+/// Settings that are texts, whatever they look like.
+const TEXTS: [&str; 5] = ["token", "token_file", "base_url", "url", "namespace"];
 
 /// All settings.
 #[derive(Debug, Default, Deserialize)]
@@ -107,10 +113,10 @@ impl Default for EngineConfig {
             namespace: Namespace::default().as_str().to_owned(),
             concurrency: CONCURRENCY,
             in_flight: None,
-            max_attempts: 10,
+            max_attempts: MAX_ATTEMPTS,
             backoff_base_ms: u64::try_from(BACKOFF_BASE.as_millis()).unwrap_or(u64::MAX),
-            resend_window_s: 600,
-            settle_delay_s: 300,
+            resend_window_s: RESEND_WINDOW.as_secs(),
+            settle_delay_s: SETTLE_DELAY.as_secs(),
             probe_every_s: PROBE_EVERY.as_secs(),
             drain_s: DRAIN.as_secs(),
             fence: FenceConfig::UntilPersonNeeded,
@@ -139,8 +145,8 @@ pub(super) struct FilesConfig {
 impl Default for FilesConfig {
     fn default() -> Self {
         Self {
-            max_bytes: 256 * 1024 * 1024,
-            max_rows: 1_000_000,
+            max_bytes: MAX_FILE_BYTES,
+            max_rows: MAX_ROWS,
         }
     }
 }
@@ -168,7 +174,7 @@ impl Config {
     /// The built-in values, for the simulated bank.
     pub(super) fn for_simulation() -> anyhow::Result<Self> {
         let mut table = toml::Table::new();
-        let engine_only = environment().filter(|(name, _)| name.starts_with("TANDA_ENGINE__"));
+        let engine_only = environment().filter(|(name, _)| name.starts_with("TANDA_ENGINE_"));
         overlay(&mut table, engine_only)?;
         let config: Self = table
             .try_into()
@@ -193,6 +199,17 @@ impl Config {
         }
         if self.bank.request_timeout_s >= self.engine.drain_s {
             faults.push("engine.drain_s must be more than bank.request_timeout_s".to_owned());
+        }
+        let last_resend_ends = self
+            .engine
+            .resend_window_s
+            .saturating_add(self.bank.request_timeout_s);
+        if last_resend_ends >= SHORTEST_KEY_LIFETIME.as_secs() {
+            faults.push(
+                "engine.resend_window_s and bank.request_timeout_s together must be less than 1800: \
+                 later the bank may have forgotten the idempotency key"
+                    .to_owned(),
+            );
         }
         if let Err(error) = self.currencies() {
             faults.push(error.to_string());
@@ -292,10 +309,21 @@ fn read_table(file: Option<&Path>) -> anyhow::Result<toml::Table> {
 }
 
 /// The settings in the environment: a section and a key, two underscores apart.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that reads the environment"
+)]
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with(ENV_PREFIX) && name.contains("__"))
+        .filter(|(name, _)| names_a_section(name))
+}
+
+/// Whether a variable is meant as a setting, also where it is written wrongly.
+fn names_a_section(name: &str) -> bool {
+    name.strip_prefix(ENV_PREFIX)
+        .and_then(|rest| rest.split_once('_'))
+        .is_some_and(|(section, _)| SECTIONS.contains(&section))
 }
 
 fn overlay(
@@ -305,7 +333,10 @@ fn overlay(
     for (name, value) in settings {
         let path = name.trim_start_matches(ENV_PREFIX).to_lowercase();
         let Some((section, key)) = path.split_once("__") else {
-            continue;
+            bail!(
+                "{name} is no setting; nothing was sent. Two underscores stand between section and key, as in \
+                 TANDA_BANK__TOKEN"
+            );
         };
         let entry = table
             .entry(section.to_owned())
@@ -313,10 +344,10 @@ fn overlay(
         let Some(section) = entry.as_table_mut() else {
             bail!("{name} names a setting inside {section}, which is not a section");
         };
-        // Only numbers are numbers: a token of digits stays a text.
-        let value = match (key.ends_with("token"), value.parse::<i64>()) {
-            (false, Ok(number)) => toml::Value::Integer(number),
-            (true, _) | (_, Err(_)) => toml::Value::String(value),
+        // A token or a namespace of digits stays a text.
+        let value = match value.parse::<i64>() {
+            Ok(number) if !TEXTS.contains(&key) => toml::Value::Integer(number),
+            Ok(_) | Err(_) => toml::Value::String(value),
         };
         section.insert(key.to_owned(), value);
     }
@@ -395,6 +426,59 @@ mod tests {
     }
 
     #[test]
+    fn a_text_of_digits_stays_a_text() {
+        let env = [
+            ("TANDA_ENGINE__NAMESPACE", "2026"),
+            ("TANDA_BANK__TOKEN_FILE", "1"),
+        ];
+        let config = from("", &env).expect("good settings");
+        assert_eq!(config.engine.namespace, "2026");
+        assert_eq!(config.bank.token_file, Some(PathBuf::from("1")));
+    }
+
+    #[test]
+    fn a_setting_with_one_underscore_is_not_passed_over() {
+        for name in ["TANDA_ENGINE_CONCURRENCY", "TANDA_BANK_TOKEN"] {
+            assert!(names_a_section(name), "{name}");
+            let error = from("", &[(name, "4")]).expect_err(name).to_string();
+            assert!(error.contains(name), "{error}");
+            assert!(error.contains("Two underscores"), "{error}");
+        }
+        assert!(names_a_section("TANDA_ENGINE__CONCURRENCY"));
+        assert!(!names_a_section("TANDA_SEED"), "somebody else's");
+    }
+
+    #[test]
+    fn the_file_of_init_shows_every_setting() {
+        for key in [
+            "base_url",
+            "token_file",
+            "connect_timeout_s",
+            "request_timeout_s",
+            "url",
+            "namespace",
+            "concurrency",
+            "in_flight",
+            "max_attempts",
+            "backoff_base_ms",
+            "resend_window_s",
+            "settle_delay_s",
+            "probe_every_s",
+            "drain_s",
+            "fence",
+            "max_bytes",
+            "max_rows",
+            "minor_digits",
+        ] {
+            let shows = |line: &str| {
+                line.trim_start_matches("# ")
+                    .starts_with(&format!("{key} ="))
+            };
+            assert!(TEMPLATE.lines().any(shows), "{key}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_all_at_once() {
         assert!(
             from("[engine]\nconcurency = 8", &[]).is_err(),
@@ -406,5 +490,54 @@ mod tests {
             text.contains("drain_s") && text.contains("settle_delay_s"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn i11_every_wait_and_number_at_once_has_a_bound() {
+        for setting in [
+            "concurrency = 0",
+            "concurrency = 1025",
+            "in_flight = 63",
+            "in_flight = 65537",
+            "max_attempts = 0",
+            "backoff_base_ms = 0",
+            "backoff_base_ms = 86400001",
+            "settle_delay_s = 0",
+            "settle_delay_s = 86401",
+            "probe_every_s = 0",
+            "probe_every_s = 86401",
+            "drain_s = 30",
+            "drain_s = 86401",
+        ] {
+            let error = from(&format!("[engine]\n{setting}"), &[]).expect_err(setting);
+            let (key, _) = setting.split_once(" =").expect("a key");
+            assert!(
+                error.to_string().contains(&format!("engine.{key} ")),
+                "{setting}: {error}"
+            );
+        }
+        assert!(from("[engine]\nconcurrency = 1024", &[]).is_ok());
+    }
+
+    #[test]
+    fn i8_no_resend_can_outlive_the_banks_memory_of_its_key() {
+        for (window_s, timeout_s, is_good) in [
+            (600, 30, true),
+            (1_769, 30, true),
+            (1_770, 30, false),
+            (0, 1_800, false),
+            (31_536_000, 30, false),
+        ] {
+            let text = format!(
+                "[engine]\nresend_window_s = {window_s}\ndrain_s = 3600\n\
+                 [bank]\nrequest_timeout_s = {timeout_s}"
+            );
+            let read = from(&text, &[]);
+            assert_eq!(
+                read.is_ok(),
+                is_good,
+                "{window_s} and {timeout_s}: {read:?}"
+            );
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use self::cli::{Cli, Command};
 use self::exit::{Exit, Failure};
@@ -55,7 +55,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 /// Warnings and alarms, as lines on stderr.
 fn log_to_stderr() {
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("warn"))
+        .with_max_level(LevelFilter::WARN)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)

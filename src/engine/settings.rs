@@ -33,6 +33,22 @@ pub const MARKS_WAITING: usize = 4_096;
 pub const MARKS_PER_COMMIT: usize = 1_024;
 /// Jobs read from the ledger at once when a start recovers.
 pub const RECOVERY_PAGE: usize = 512;
+/// Attempts of a job that may be spent, unless set: with the backoff four to eight minutes of trouble,
+/// then the list says more than another call.
+pub const MAX_ATTEMPTS: u32 = 10;
+/// How long what is unclear may be resent, unless set: a third of [`SHORTEST_KEY_LIFETIME`].
+pub const RESEND_WINDOW: Duration = Duration::from_secs(600);
+/// The shortest time for which any bank is known to remember an idempotency key; ours publishes
+/// none. A resend that arrives later may be taken for a new request, and pay twice.
+pub const SHORTEST_KEY_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// After how long the bank's list is believed complete, unless set.
+pub const SETTLE_DELAY: Duration = Duration::from_secs(300);
+/// The most calls at once that may be set: beyond it a process has no connections left.
+const CONCURRENCY_MAX: usize = 1_024;
+/// The most jobs in flight that may be set: each is held in memory, some KiB with its task.
+const IN_FLIGHT_MAX: usize = CONCURRENCY_MAX * IN_FLIGHT_PER_CALL;
+/// The longest wait that may be set; a longer one is a slip of the finger.
+const WAIT_MAX: Duration = Duration::from_secs(86_400);
 /// Panics after which a job is poison.
 pub const POISON_PANICS: u32 = 3;
 /// First wait before an outcome that was not confirmed is published again.
@@ -92,20 +108,43 @@ impl Settings {
             }
         };
         require(
-            self.concurrency >= 1,
-            "engine.concurrency must be at least 1",
+            (1..=CONCURRENCY_MAX).contains(&self.concurrency),
+            "engine.concurrency must be 1 to 1024",
         );
         require(
             self.in_flight >= self.concurrency.saturating_mul(4),
             "engine.in_flight must be at least 4 times engine.concurrency",
         );
         require(
+            self.in_flight <= IN_FLIGHT_MAX,
+            "engine.in_flight must be at most 65536",
+        );
+        require(
             self.rules.max_attempts >= 1,
             "engine.max_attempts must be at least 1",
         );
         require(
-            self.rules.asks.settle_delay() >= Duration::from_secs(1),
-            "engine.settle_delay_s must be at least 1",
+            (Duration::from_millis(1)..=WAIT_MAX).contains(&self.rules.backoff_base),
+            "engine.backoff_base_ms must be 1 to 86400000",
+        );
+        require(
+            self.rules.resend_window < SHORTEST_KEY_LIFETIME,
+            "engine.resend_window_s must be less than 1800: later the bank may have forgotten the \
+             idempotency key, and a resend could pay twice",
+        );
+        let in_seconds = Duration::from_secs(1)..=WAIT_MAX;
+        require(
+            in_seconds.contains(&self.rules.asks.settle_delay()),
+            "engine.settle_delay_s must be 1 to 86400",
+        );
+        require(
+            in_seconds.contains(&self.probe_every),
+            "engine.probe_every_s must be 1 to 86400: it also keeps a bank in trouble from being \
+             flooded with reads",
+        );
+        require(
+            in_seconds.contains(&self.drain),
+            "engine.drain_s must be 1 to 86400",
         );
         faults
     }

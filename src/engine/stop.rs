@@ -43,12 +43,6 @@ impl Stopper {
 }
 
 impl Stop {
-    /// Whether it was asked to stop.
-    #[must_use]
-    pub fn is_asked(&self) -> bool {
-        *self.0.borrow() >= Level::Drain
-    }
-
     /// Ends when asked to stop.
     pub async fn asked(&self) {
         self.reached(Level::Drain).await;

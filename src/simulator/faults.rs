@@ -114,9 +114,6 @@ impl FaultKind {
 pub struct Rate(u32);
 
 impl Rate {
-    /// Always.
-    pub const ALWAYS: Self = Self(WHOLE_PPM);
-
     /// Reads `6%` or `0.5%`: at most four decimals, at most 100 %. `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -275,7 +275,13 @@ fn a_termination_signal_ends_a_run_in_a_consistent_state() {
         .as_object()
         .expect("entities")
         .is_empty()
-    {}
+    {
+        let ended = child.try_wait().expect("the run can be looked at");
+        assert_eq!(
+            ended, None,
+            "it ended before it had sent anything: {preview}"
+        );
+    }
     let pid = child.id().to_string();
     assert!(
         Command::new("kill")

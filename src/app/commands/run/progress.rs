@@ -27,6 +27,9 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// The bar, in indicatif's words.
+const BAR: &str = "{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {wide_msg}";
+
 /// Counts what became true since this run began; what an earlier run left is told elsewhere.
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -121,9 +124,8 @@ pub(super) async fn show(watched: Watched) {
 
 async fn draw_bar(watched: &Watched) {
     let bar = ProgressBar::with_draw_target(Some(watched.rows), ProgressDrawTarget::stderr());
-    let template = "{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {wide_msg}";
     bar.set_style(
-        ProgressStyle::with_template(template).expect("the template is a constant, and is tested"),
+        ProgressStyle::with_template(BAR).expect("the template is a constant, and is tested"),
     );
     let mut ticks = tokio::time::interval(DRAW_EVERY);
     loop {
@@ -149,7 +151,6 @@ mod tests {
 
     #[test]
     fn the_bar_has_a_template_that_can_be_drawn() {
-        let template = "{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {wide_msg}";
-        assert!(ProgressStyle::with_template(template).is_ok());
+        assert!(ProgressStyle::with_template(BAR).is_ok());
     }
 }
