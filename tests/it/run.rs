@@ -297,6 +297,48 @@ fn a_termination_signal_ends_a_run_in_a_consistent_state() {
     assert_eq!(run.status.code(), Some(0), "{}", said(&run));
 }
 
+#[test]
+fn a_result_file_that_cannot_be_written_is_said_before_money_moves() {
+    let bank = SimulatorProcess::start("");
+    let desk = Desk::at(&bank.url);
+    let text = payroll(3);
+    let file = desk.write("pay.csv", &text);
+    let link = desk.path("link.csv").display().to_string();
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    let other = desk.write("last-month.csv", &text);
+    let ledger = desk.path("ledger.db").display().to_string();
+    let folder = desk.path(".").display().to_string();
+    for place in [
+        &file,
+        &link,
+        &other,
+        &ledger,
+        &folder,
+        "/dev/null",
+        "/nonexistent/r.csv",
+    ] {
+        let flags = [
+            "--yes",
+            "--expect-total",
+            "topup:COP:300.00",
+            "--results",
+            place,
+        ];
+        let run = desk.tanda(&[&["run", &file], &flags[..]].concat());
+        assert_eq!(run.status.code(), Some(2), "{place}: {}", said(&run));
+        assert!(said(&run).contains("nothing was sent"), "{}", said(&run));
+    }
+    for kept in [&file, &other] {
+        assert_eq!(std::fs::read_to_string(kept).expect("a file"), text);
+    }
+    assert!(
+        report(&bank.url)["entities"]
+            .as_object()
+            .expect("entities")
+            .is_empty()
+    );
+}
+
 /// A terminal that is gone, or `2>&1 | head -1`: what is written to it fails from then on.
 #[test]
 fn a_run_that_nobody_listens_to_goes_on_and_can_be_stopped() {

@@ -48,6 +48,11 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     let Some((spool, checked)) = take_file(&args.file, &config.spool_dir(), &rules)? else {
         return Ok(Exit::Input);
     };
+    let results = results_path(&args);
+    files::results::check_place(&results, &args.file).map_err(|error| {
+        let context = "nothing was sent, because the result file cannot be written";
+        Failure::new(Exit::Usage, anyhow::Error::new(error).context(context))
+    })?;
     let house = open_house(&config, &args).await?;
     let before = survey(&house, &spool, &rules).await?;
     let preview = report::preview(&args.file, &checked, &before, &rules.currencies);
@@ -63,7 +68,6 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     }
     preflight(&house, &checked).await?;
     let stopped_by = flow(&house, &config, &spool, &checked, &rules).await?;
-    let results = results_path(&args);
     let accounts = write_results(&house, &spool, &rules, &results).await?;
     say(&report::summary(&accounts, &results, &rules.currencies));
     house.close().await?;
