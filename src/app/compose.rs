@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use super::config::{BankConfig, Config};
 use super::exit::{Exit, Failure};
+use super::streams::tell;
 use crate::bank::{BankClient, BankSettings, BankSetupError, BaseUrl, TokenSource};
 use crate::domain::digest::Digest;
 use crate::engine::SystemClock;
@@ -221,7 +222,7 @@ async fn start_simulator(
             stopped.await.ok();
         };
         if let Err(error) = simulator::server::serve(bank, listener, stopped).await {
-            eprintln!("error: {:#}", anyhow::Error::new(error));
+            tell(&format!("error: {:#}\n", anyhow::Error::new(error)));
         }
     });
     Ok((address, stop, server))

@@ -14,12 +14,11 @@ mod compose;
 mod config;
 mod exit;
 mod signals;
+mod streams;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::filter::LevelFilter;
 
 use self::cli::{Cli, Command};
 use self::exit::{Exit, Failure};
@@ -31,11 +30,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    log_to_stderr();
+    streams::log_to_stderr();
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("error: {:#}", failure.error);
+            streams::tell(&format!("error: {:#}\n", failure.error));
             failure.exit.into()
         }
     }
@@ -50,16 +49,6 @@ fn usage(error: &clap::Error) -> ExitCode {
     // Nobody to tell where even stderr is closed.
     error.print().ok();
     exit.into()
-}
-
-/// Warnings and alarms, as lines on stderr.
-fn log_to_stderr() {
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::WARN)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {

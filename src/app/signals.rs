@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use super::streams::tell;
 use crate::engine::stop::Stopper;
 
 /// A signal that asks the process to stop.
@@ -47,7 +48,7 @@ pub(super) fn listen(
                 _ = terminations.recv() => Signal::Terminate,
             };
             if first.0.set(came).is_ok() {
-                eprintln!("{notice}");
+                tell(&format!("{notice}\n"));
             }
             stopper.ask();
         }

@@ -8,17 +8,17 @@
 //! *What it refuses to know.* The ledger: whoever writes looks the rows up.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use csv::{QuoteStyle, StringRecord, Terminator, WriterBuilder};
 use tempfile::NamedTempFile;
 
-use super::ReadingRules;
 use super::header::RESULT_COLUMNS;
 use super::refusal::{FileRefusal, FilesError, shown};
 use super::row::Rows;
 use super::spool::Spool;
+use super::{MAX_ROW_BYTES, ReadingRules};
 use crate::domain::job::Job;
 use crate::wire::outcome::OutcomeMessage;
 
@@ -210,16 +210,61 @@ impl std::fmt::Debug for ResultWriter {
     }
 }
 
+/// Whether a result file may be written here, to be asked before money moves. A file that is there
+/// is replaced only where it is a result file, and not the one that is read.
+///
+/// # Errors
+/// A refusal where the place is taken by something else; [`FilesError::Io`] where the folder cannot
+/// be written to.
+pub fn check_place(path: &Path, input: &Path) -> Result<(), FilesError> {
+    let file = shown(path);
+    let failed = |error| FilesError::io("making a result file here", &file, error);
+    let refuse = |what| {
+        let remedy = "Name another place with --results PATH.";
+        Err(FileRefusal::new("results_place", &file, None, what, remedy).into())
+    };
+    tempfile::tempfile_in(folder_of(path)).map_err(failed)?;
+    let there = match path.metadata() {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !there.is_file() {
+        return refuse(
+            "something is there that is not a file, and the result file would replace it",
+        );
+    }
+    if path.canonicalize().map_err(failed)? == input.canonicalize().map_err(failed)? {
+        return refuse("this is the file to run, and the result file would replace it");
+    }
+    let mut head = Vec::new();
+    let opened = File::open(path).map_err(failed)?;
+    opened
+        .take(MAX_ROW_BYTES)
+        .read_to_end(&mut head)
+        .map_err(failed)?;
+    let header = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let [mark, ..] = RESULT_COLUMNS.map(str::as_bytes);
+    if head.is_empty() || header.windows(mark.len()).any(|part| part == mark) {
+        return Ok(());
+    }
+    refuse("a file is there that is not a result file, and it would be replaced")
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
 impl ResultWriter {
     /// Begins a file of these columns; an existing one of this name stays until the new is whole.
     ///
     /// # Errors
     /// [`FilesError::Io`] where the folder cannot be written to.
     pub fn create(path: &Path, layout: &ResultLayout) -> Result<Self, FilesError> {
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder.to_owned(),
-            Some(_) | None => PathBuf::from("."),
-        };
+        let folder = folder_of(path).to_owned();
         let failed = |error| FilesError::io("beginning the result file", &shown(path), error);
         // `tempfile` creates with mode 0600, and the rename keeps it.
         let file = tempfile::Builder::new()

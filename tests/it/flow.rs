@@ -382,7 +382,7 @@ async fn a_job_that_its_turn_brings_into_doubt_does_not_keep_the_right_to_call()
     world.bank.script("z", &[Does::NoConnection; 4]);
     jobs.push(job("z", 9));
     let sleeps = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let_pass(Duration::from_millis(50)).await;
         wall_jumps(Duration::from_secs(3_600));
         std::future::pending::<()>().await;
     };
@@ -451,7 +451,7 @@ async fn a_drain_ends_within_its_deadline_and_gives_back_every_receipt() {
     let source = world.source(&[job("a", 1)]);
     let running = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
     let stops = async {
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        let_pass(Duration::from_secs(10)).await;
         stopper.ask();
         std::future::pending::<()>().await;
     };

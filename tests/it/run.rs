@@ -304,6 +304,85 @@ fn a_termination_signal_ends_a_run_in_a_consistent_state() {
 }
 
 #[test]
+fn a_result_file_that_cannot_be_written_is_said_before_money_moves() {
+    let bank = SimulatorProcess::start("");
+    let desk = Desk::at(&bank.url);
+    let text = payroll(3);
+    let file = desk.write("pay.csv", &text);
+    let link = desk.path("link.csv").display().to_string();
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    let other = desk.write("last-month.csv", &text);
+    let ledger = desk.path("ledger.db").display().to_string();
+    let folder = desk.path(".").display().to_string();
+    for place in [
+        &file,
+        &link,
+        &other,
+        &ledger,
+        &folder,
+        "/dev/null",
+        "/nonexistent/r.csv",
+    ] {
+        let flags = [
+            "--yes",
+            "--expect-total",
+            "topup:COP:300.00",
+            "--results",
+            place,
+        ];
+        let run = desk.tanda(&[&["run", &file], &flags[..]].concat());
+        assert_eq!(run.status.code(), Some(2), "{place}: {}", said(&run));
+        assert!(said(&run).contains("nothing was sent"), "{}", said(&run));
+    }
+    for kept in [&file, &other] {
+        assert_eq!(std::fs::read_to_string(kept).expect("a file"), text);
+    }
+    assert!(
+        report(&bank.url)["entities"]
+            .as_object()
+            .expect("entities")
+            .is_empty()
+    );
+}
+
+/// A terminal that is gone, or `2>&1 | head -1`: what is written to it fails from then on.
+#[test]
+fn a_run_that_nobody_listens_to_goes_on_and_can_be_stopped() {
+    let bank = SimulatorProcess::start("latency_ms=20,unauthorized=5%");
+    let mut desk = Desk::at(&bank.url);
+    desk.set("TANDA_ENGINE__CONCURRENCY", "2");
+    let file = desk.write("pay.csv", &payroll(100));
+    let consent = ["--yes", "--expect-total", "topup:COP:10000.00"];
+    let unheard = |stop: bool| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = desk.command(&[&["run", &file], &consent[..]].concat());
+        let mut child = command
+            .stderr(writer)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let has_begun = || {
+            let report = report(&bank.url);
+            report["totals"]
+                .as_array()
+                .is_some_and(|totals| !totals.is_empty())
+        };
+        while stop && child.try_wait().expect("a child").is_none() && !has_begun() {}
+        if stop {
+            let pid = child.id().to_string();
+            let sent = Command::new("kill").args(["-TERM", &pid]).status();
+            assert!(sent.expect("kill runs").success());
+        }
+        child.wait().expect("it ends").code()
+    };
+    assert_eq!(unheard(true), Some(143));
+    assert_eq!(unheard(false), Some(0));
+    let succeeded = counted(statuses(&desk.path("pay.results.csv")));
+    assert_eq!(succeeded, [("succeeded".to_owned(), 100)].into());
+}
+
+#[test]
 fn i9_an_outage_in_the_middle_costs_no_row() {
     let bank = SimulatorProcess::start("latency_ms=5,outage=1s+3s");
     let mut desk = Desk::at(&bank.url);
@@ -317,10 +396,11 @@ fn i9_an_outage_in_the_middle_costs_no_row() {
         "topup:COP:200000.00",
     ]);
     assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(errors.contains("bank_not_answering"), "{}", said(&run));
     assert!(
-        String::from_utf8_lossy(&run.stderr).contains("bank_not_answering"),
-        "{}",
-        said(&run)
+        !errors.contains('\u{1b}'),
+        "no colours in a log file: {errors:?}"
     );
     let asked = report(&bank.url)["requests"]["operations"]
         .as_u64()

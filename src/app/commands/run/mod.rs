@@ -27,6 +27,7 @@ use crate::app::compose::{House, Simulation};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::app::signals::{self, Signal};
+use crate::app::streams::tell;
 use crate::domain::job::CardId;
 use crate::domain::money::Currencies;
 use crate::domain::outcome::Status;
@@ -47,24 +48,26 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     let Some((spool, checked)) = take_file(&args.file, &config.spool_dir(), &rules)? else {
         return Ok(Exit::Input);
     };
+    let results = results_path(&args);
+    files::results::check_place(&results, &args.file).map_err(|error| {
+        let context = "nothing was sent, because the result file cannot be written";
+        Failure::new(Exit::Usage, anyhow::Error::new(error).context(context))
+    })?;
     let house = open_house(&config, &args).await?;
     let before = survey(&house, &spool, &rules).await?;
-    eprint!(
-        "{}",
-        report::preview(&args.file, &checked, &before, &rules.currencies)
-    );
+    let preview = report::preview(&args.file, &checked, &before, &rules.currencies);
+    tell(&preview);
     let consent = Consent {
         args: &args,
         expected: &expected,
         currencies: &rules.currencies,
     };
     if !consent.is_given(&checked, &before)? {
-        eprintln!("The totals differ. Nothing was sent.");
+        tell("The totals differ. Nothing was sent.\n");
         return Ok(Exit::Input);
     }
     preflight(&house, &checked).await?;
     let stopped_by = flow(&house, &config, &spool, &checked, &rules).await?;
-    let results = results_path(&args);
     let accounts = write_results(&house, &spool, &rules, &results).await?;
     say(&report::summary(&accounts, &results, &rules.currencies));
     house.close().await?;
@@ -134,7 +137,7 @@ fn take_file(
     let (spool, checked) = match taken {
         Ok(taken) => taken,
         Err(FilesError::Refused(refusal)) => {
-            eprintln!("refused {refusal}\nNothing was sent.");
+            tell(&format!("refused {refusal}\nNothing was sent.\n"));
             return Ok(None);
         }
         Err(error @ FilesError::Io { .. }) => {
@@ -146,7 +149,7 @@ fn take_file(
         }
     };
     if !checked.is_clean() {
-        eprint!("{}", report::bad_rows(file, &checked));
+        tell(&report::bad_rows(file, &checked));
         return Ok(None);
     }
     Ok(Some((spool, checked)))
@@ -176,7 +179,7 @@ impl Consent<'_> {
         if !self.args.expect_totals.is_empty() {
             let differences = confirm::differences(self.expected, &checked.totals, self.currencies);
             for difference in &differences {
-                eprintln!("{difference}");
+                tell(&format!("{difference}\n"));
             }
             if !differences.is_empty() {
                 return Ok(false);

@@ -5,16 +5,17 @@
 //!
 //! *What it refuses to know.* Single jobs.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::sync::watch;
 
+use crate::app::streams::{show_bar, tell};
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
 use crate::engine::Pause;
@@ -27,8 +28,8 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// The bar, in indicatif's words.
-const BAR: &str = "{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {wide_msg}";
+/// On two lines, so that the cause of a pause is not cut off where a terminal is narrow.
+const BAR: &str = "{bar:30} {pos}/{len} rows  {rate}  {eta} left\n{wide_msg}";
 
 /// Counts what became true since this run began; what an earlier run left is told elsewhere.
 #[derive(Debug)]
@@ -81,8 +82,9 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    /// Rows given back by a stop are not among them: they were not sent.
     fn answered(&self) -> u64 {
-        self.counts.all_done() + self.counts.given_back()
+        self.counts.all_done()
     }
 
     fn in_doubt(&self) -> u64 {
@@ -95,7 +97,10 @@ impl Watched {
         let mut message = format!("{} succeeded", tally.succeeded.load(Ordering::Relaxed));
         for (count, word) in [
             (tally.refused.load(Ordering::Relaxed), "refused"),
-            (self.in_doubt(), "in doubt"),
+            (
+                self.in_doubt(),
+                "in doubt (the bank is asked about them, for some minutes)",
+            ),
         ] {
             if count > 0 {
                 write!(message, ", {count} {word}").expect("a string takes it");
@@ -124,14 +129,31 @@ pub(super) async fn show(watched: Watched) {
 
 async fn draw_bar(watched: &Watched) {
     let bar = ProgressBar::with_draw_target(Some(watched.rows), ProgressDrawTarget::stderr());
-    bar.set_style(
-        ProgressStyle::with_template(BAR).expect("the template is a constant, and is tested"),
-    );
+    let style =
+        ProgressStyle::with_template(BAR).expect("the template is a constant, and is tested");
+    bar.set_style(style.with_key(
+        "rate",
+        |state: &ProgressState, text: &mut dyn fmt::Write| {
+            write!(text, "{:.0}/s", state.per_sec()).ok();
+        },
+    ));
+    let shown = Shown(bar);
+    show_bar(Some(shown.0.clone()));
     let mut ticks = tokio::time::interval(DRAW_EVERY);
     loop {
         ticks.tick().await;
-        bar.set_position(watched.answered());
-        bar.set_message(watched.message());
+        shown.0.set_position(watched.answered());
+        shown.0.set_message(watched.message());
+    }
+}
+
+/// The bar on the screen; it goes with the display.
+struct Shown(ProgressBar);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        show_bar(None);
+        self.0.finish_and_clear();
     }
 }
 
@@ -141,7 +163,7 @@ async fn write_lines(watched: &Watched) {
     loop {
         ticks.tick().await;
         let (done, rows) = (watched.answered(), watched.rows);
-        eprintln!("{done} of {rows} rows; {}", watched.message());
+        tell(&format!("{done} of {rows} rows; {}\n", watched.message()));
     }
 }
 
