@@ -77,7 +77,8 @@ pub enum EngineError {
 /// How a run of the engine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The source was dry and every job that could be answered was.
+    /// The source was dry, or as many jobs were in doubt as there may be, and every job that could be
+    /// answered was.
     Dry,
     /// It was stopped.
     Stopped,

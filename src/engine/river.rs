@@ -597,7 +597,8 @@ impl River {
                 .values()
                 .all(|taken| taken.stand == (Stand::InDoubt { longer: true }))
         };
-        ends && self.dry && self.replies.is_empty() && all_late()
+        let takes_no_more = self.dry || self.in_doubt >= MAX_IN_DOUBT;
+        ends && takes_no_more && self.replies.is_empty() && all_late()
     }
 
     /// Closes from the source downward: flights under way end within the drain deadline, receipts
