@@ -201,10 +201,10 @@ impl BankClient {
         card_id: &CardId,
         from: Timestamp,
     ) -> Result<Vec<ListedOperation>, Misfit> {
-        let first = match self.page(card_id, Some(from), 1, *PAGE_SIZES.end()).await {
-            Err(ListFault::UnknownCard) => return Ok(Vec::new()),
-            first => first.map_err(Misfit::Fault)?,
-        };
+        let first = self
+            .page(card_id, Some(from), 1, *PAGE_SIZES.end())
+            .await
+            .map_err(Misfit::Fault)?;
         let mut walk = Walk::begin(card_id, first)?;
         for number in walk.further_pages() {
             let page = self.further_page(card_id, from, number).await?;

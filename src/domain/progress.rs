@@ -53,6 +53,7 @@ pub struct Progress {
     window_from: Option<Moment>,
     last_send: Option<Moment>,
     clean_starts: u32,
+    not_before: Option<Moment>,
 }
 
 /// Where a job stands.
@@ -205,6 +206,7 @@ impl Progress {
             same_bytes: true,
             window_from: None,
             last_send: None,
+            not_before: None,
             clean_starts: 0,
         }
     }
@@ -387,7 +389,8 @@ fn overdue(rules: &Rules, progress: &mut Progress, at: Moment) -> Action {
     if progress.unclear && progress.window_is_closed(rules, at) {
         return enter_doubt(progress, DoubtReason::WindowClosed, at);
     }
-    await_turn(rules, progress, None, at)
+    // The wall clock was set back since: what was waited for is still to be waited for.
+    await_turn(rules, progress, progress.not_before, at)
 }
 
 fn call(progress: &mut Progress, at: Moment) -> Action {
@@ -487,7 +490,7 @@ fn close(rules: &Rules, progress: &mut Progress, reason: NotSentReason, at: Mome
 
 fn await_turn(
     rules: &Rules,
-    progress: &Progress,
+    progress: &mut Progress,
     not_before: Option<Moment>,
     at: Moment,
 ) -> Action {
@@ -500,6 +503,7 @@ fn await_turn(
         (Some(expiry), Some(end)) => Some(if expiry.mono < end.mono { expiry } else { end }),
         (expiry, end) => expiry.or(end),
     };
+    progress.not_before = not_before;
     Action::AwaitTurn {
         not_before,
         deadline,

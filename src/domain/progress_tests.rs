@@ -377,6 +377,29 @@ fn a_job_that_expired_is_not_sent_at_all() {
 }
 
 #[test]
+fn a_deadline_that_was_not_one_keeps_the_wait() {
+    let expiring = Progress {
+        not_after: Some(at(50).wall),
+        ..calling(0)
+    };
+    let unclarity = Unclarity {
+        retry_after: Some(Duration::from_secs(40)),
+        ..Unclarity::new(UnclearCause::ServerError)
+    };
+    let (progress, _) = step(expiring, told(Verdict::Unclear(unclarity), 1));
+    let set_back = Moment {
+        wall: at(5).wall,
+        bank: at(5).bank,
+        ..at(51)
+    };
+    let (_, action) = step(progress, Event::Overdue(set_back));
+    let Action::AwaitTurn { not_before, .. } = action else {
+        panic!("expected a wait, got {action:?}");
+    };
+    assert_eq!(not_before, Some(at(41)));
+}
+
+#[test]
 fn a_cancelled_job_is_not_sent_where_that_is_proven_and_else_in_doubt() {
     let (_, action) = step(job(), Event::Cancelled(at(0)));
     assert_eq!(

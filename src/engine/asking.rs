@@ -110,12 +110,13 @@ fn raise_alarm(job: &Job, finding: &Finding) {
     }
 }
 
-/// Waits for the first 2xx of this process and reads the list until it shows that job.
+/// Waits for the first 2xx of this process and reads the list until it shows that job, or a later
+/// one where it does not: the list of one card may be barred.
 pub(super) async fn keep_control(tower: &Tower) -> Result<(), LedgerError> {
-    let (job, accepted_at) = tower.control.first_accepted().await;
-    let from = accepted_at.bank.min(accepted_at.wall).minus(ASK_LOOKBACK);
     let mut wait = CONTROL_RETRY;
     loop {
+        let (job, accepted_at) = tower.control.candidate().await;
+        let from = accepted_at.bank.min(accepted_at.wall).minus(ASK_LOOKBACK);
         let listed = {
             let _permit = tower
                 .ask_permits
@@ -134,6 +135,7 @@ pub(super) async fn keep_control(tower: &Tower) -> Result<(), LedgerError> {
             tower.control.set_on_record();
             return Ok(());
         }
+        tower.control.want_another();
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(CONTROL_RETRY_MAX);
     }

@@ -22,7 +22,8 @@ use super::ports::{
 use super::publish::{Published, keep_marking, publish, publish_leftovers};
 use super::receipts::{OpenReceipts, Receipts};
 use super::settings::{
-    Ending, Fence, MARKS_WAITING, MAX_IN_DOUBT, POISON_PANICS, RECOVERY_PAGE, Settings,
+    Ending, Fence, MARKS_WAITING, MAX_IN_DOUBT, PARKING_PANICS, POISON_PANICS, RECOVERY_PAGE,
+    Settings,
 };
 use super::stop::Stop;
 use super::tower::{Signal, Tower};
@@ -531,6 +532,9 @@ impl River {
     async fn lands_panicked(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
         let panics = self.tower.ledger.note_panic(entity_id.clone()).await?;
         telemetry::JobPanicked { entity_id, panics }.emit();
+        if panics >= PARKING_PANICS {
+            return self.park(entity_id).await;
+        }
         let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
         match sights.into_iter().next() {
             Some(Sight::Known {
@@ -558,6 +562,20 @@ impl River {
                 Ok(())
             }
         }
+    }
+
+    /// A job whose task panics whatever is done takes no further task in this process: its card is
+    /// shut, and what is not answered is given back.
+    async fn park(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        let Some(taken) = self.jobs.get_mut(entity_id) else {
+            return Ok(());
+        };
+        let before = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: true });
+        self.in_doubt += usize::from(!matches!(before, Stand::InDoubt { .. }));
+        taken.receipts.back().await;
+        let card_id = taken.job.card_id.clone();
+        self.give_back_behind(&card_id).await;
+        Ok(())
     }
 
     fn let_next_start(&mut self, card_id: &CardId, entity_id: &EntityId) {

@@ -51,6 +51,8 @@ const IN_FLIGHT_MAX: usize = CONCURRENCY_MAX * IN_FLIGHT_PER_CALL;
 const WAIT_MAX: Duration = Duration::from_secs(86_400);
 /// Panics after which a job is poison.
 pub const POISON_PANICS: u32 = 3;
+/// Panics after which a job takes no further task: even ending it as poison panics.
+pub const PARKING_PANICS: u32 = 6;
 /// First wait before an outcome that was not confirmed is published again.
 pub const PUBLISH_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait before it is.

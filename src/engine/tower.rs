@@ -101,14 +101,16 @@ impl Answers {
 #[derive(Debug)]
 pub(super) struct ControlState {
     on_record: AtomicBool,
-    first: watch::Sender<Option<(Job, Moment)>>,
+    wanted: AtomicBool,
+    candidate: watch::Sender<Option<(Job, Moment)>>,
 }
 
 impl Default for ControlState {
     fn default() -> Self {
         Self {
             on_record: AtomicBool::new(false),
-            first: watch::Sender::new(None),
+            wanted: AtomicBool::new(true),
+            candidate: watch::Sender::new(None),
         }
     }
 }
@@ -122,21 +124,22 @@ impl ControlState {
         self.on_record.store(true, Ordering::Release);
     }
 
-    /// A job got a 2xx; the first of a process is the one that the list must show.
+    /// A job got a 2xx: the list must show it, if one is wanted to be shown.
     pub(super) fn accepted(&self, job: &Job, at: Moment) {
-        self.first.send_if_modified(|first| {
-            let is_first = first.is_none();
-            if is_first {
-                *first = Some((job.clone(), at));
-            }
-            is_first
-        });
+        if self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::AcqRel) {
+            self.candidate.send_replace(Some((job.clone(), at)));
+        }
     }
 
-    /// Ends with the first job of this process that got a 2xx.
-    pub(super) async fn first_accepted(&self) -> (Job, Moment) {
-        let mut first = self.first.subscribe();
-        let seen = first
+    /// The list has not shown the candidate: the next job that gets a 2xx takes its place.
+    pub(super) fn want_another(&self) {
+        self.wanted.store(true, Ordering::Release);
+    }
+
+    /// The job that the list must show; waits for the first of this process that gets a 2xx.
+    pub(super) async fn candidate(&self) -> (Job, Moment) {
+        let mut candidate = self.candidate.subscribe();
+        let seen = candidate
             .wait_for(Option::is_some)
             .await
             .expect("the sender is ours");

@@ -655,11 +655,11 @@ async fn i1_a_list_that_moves_is_read_again_and_at_last_not_believed() {
 }
 
 #[tokio::test]
-async fn an_unknown_card_has_an_empty_list_but_not_in_its_middle() {
+async fn i5_an_unknown_card_is_no_empty_list() {
     let unknown = Act::Send(envelope("404 Not Found"));
     let bank = ScriptedBank::start([unknown.clone()]).await;
     let client = patient(&bank);
-    assert_eq!(list(&client).await, Ok(0));
+    assert_eq!(list(&client).await, Err(ListFault::UnknownCard));
     for _ in 0..3 {
         bank.then(page(1, 1, 0..1));
         bank.then(unknown.clone());

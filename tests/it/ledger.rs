@@ -441,13 +441,13 @@ async fn i2_a_failed_write_is_the_last_thing_a_ledger_does() {
     });
     tokio::task::yield_now().await;
     other.execute_batch("COMMIT").expect("let go");
-    // A caller whose order the writer had taken alone before the others came may have succeeded.
+    // Callers whose orders were committed before the settlement's may have succeeded; it cannot.
     let failed = callers
         .join_all()
         .await
         .into_iter()
         .filter(|failed| *failed);
-    assert!(failed.count() >= 2);
+    assert!(failed.count() >= 1);
     assert!(ledger.begin(intent("D")).await.is_err());
     assert!(ledger.look(vec![id("A")]).await.is_err());
     assert!(ledger.note_panic(id("A")).await.is_err());

@@ -80,6 +80,9 @@ fn build(part: &Path) -> rusqlite::Result<()> {
 
 /// Opens a ledger for the one process that may write.
 pub(super) fn open(path: &Path, binding: &Binding) -> Result<Opened, OpenError> {
+    // Lock and anchor stand beside the file itself, whatever names and links lead to it.
+    let real = std::fs::canonicalize(path);
+    let path = real.as_deref().unwrap_or(path);
     check_sqlite(path)?;
     if !path.exists() {
         refuse_remains(path)?;
