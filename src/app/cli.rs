@@ -50,7 +50,8 @@ pub(super) struct RunArgs {
     /// operation
     #[arg(long = "expect-total", value_name = "OPERATION:CURRENCY:AMOUNT")]
     pub(super) expect_totals: Vec<String>,
-    /// Where to write the result file [default: FILE with .results.csv]
+    /// Where to write the result file [default: FILE with .results.csv; simulated, with
+    /// .simulated.results.csv]
     #[arg(long, value_name = "PATH")]
     pub(super) results: Option<PathBuf>,
 }

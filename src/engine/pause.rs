@@ -71,7 +71,7 @@ impl fmt::Display for PauseCause {
         f.write_str(match self {
             Self::Starting => "reading the bank once before the first payment",
             Self::RateLimited => "the bank asks us to slow down (429)",
-            Self::CredentialRefused => "the bank refuses the token (401): renew it in its file",
+            Self::CredentialRefused => "the bank refuses the token (401): renew it in its file, or stop and run again with another",
             Self::NotAuthorized => "the bank says that this token may not do this (403)",
             Self::NotTheBank => "what answers is not the bank: check base_url and the network",
             Self::BankNotAnswering => "the bank does not answer; it is tried again by itself",

@@ -61,6 +61,15 @@ pub enum FilesError {
     /// The file is at fault; its writer can mend it.
     #[error(transparent)]
     Refused(#[from] FileRefusal),
+    /// The private copy of the file cannot be made: the file is not at fault.
+    #[error("a private copy of the file cannot be made in {folder}")]
+    Spool {
+        /// The folder for private copies.
+        folder: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The machine is at fault.
     #[error("{file}: failed while {doing}")]
     Io {
@@ -88,7 +97,7 @@ impl FilesError {
     pub const fn refusal(&self) -> Option<&FileRefusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
-            Self::Io { .. } => None,
+            Self::Spool { .. } | Self::Io { .. } => None,
         }
     }
 }

@@ -46,9 +46,9 @@ impl Spool {
         let before = original
             .metadata()
             .map_err(|error| FilesError::io("looking at it", &file, error))?;
-        let mut copy = tempfile::tempfile_in(spool_dir)
-            .map_err(|error| FilesError::io("making a private copy of it", &file, error))?;
-        let (bytes, sha256) = copy_and_hash(&mut original, &mut copy, max_bytes, &file)?;
+        let mut copy =
+            tempfile::tempfile_in(spool_dir).map_err(|error| not_copied(spool_dir, error))?;
+        let (bytes, sha256) = copy_and_hash(&mut original, &mut copy, max_bytes, &file, spool_dir)?;
         let after = original
             .metadata()
             .map_err(|error| FilesError::io("looking at it", &file, error))?;
@@ -134,6 +134,11 @@ fn open_regular(path: &Path, file: &str) -> Result<File, FilesError> {
     Ok(original)
 }
 
+fn not_copied(spool_dir: &Path, source: io::Error) -> FilesError {
+    let folder = shown(spool_dir);
+    FilesError::Spool { folder, source }
+}
+
 fn not_opened(error: io::Error, file: &str) -> FilesError {
     let refuse = |code, what, remedy| FileRefusal::new(code, file, None, what, remedy).into();
     if error.kind() == io::ErrorKind::NotFound {
@@ -176,6 +181,7 @@ fn copy_and_hash(
     copy: &mut File,
     max_bytes: u64,
     file: &str,
+    spool_dir: &Path,
 ) -> Result<(u64, Digest), FilesError> {
     let mut chunk = vec![0; COPY_CHUNK_BYTES];
     let mut digester = Digester::default();
@@ -198,7 +204,7 @@ fn copy_and_hash(
         }
         digester.update(piece);
         copy.write_all(piece)
-            .map_err(|error| FilesError::io("making a private copy of it", file, error))?;
+            .map_err(|error| not_copied(spool_dir, error))?;
     }
     if bytes == 0 {
         let what = "it is empty";

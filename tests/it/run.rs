@@ -67,6 +67,30 @@ fn the_first_command_of_the_readme_pays_a_payroll_on_the_simulated_bank() {
 }
 
 #[test]
+fn a_simulated_run_is_not_taken_for_a_payment() {
+    let bank = SimulatorProcess::start("");
+    let desk = Desk::at(&bank.url);
+    let file = desk.write("pay.csv", &payroll(1));
+    let paid = desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:100.00"]);
+    let named = format!("1 row, for the bank at {}", bank.url);
+    assert!(said(&paid).contains(&named), "{}", said(&paid));
+    let truth = std::fs::read(desk.path("pay.results.csv")).expect("a result file");
+    let simulated = desk.tanda(&["run", &file, "--simulate", "--yes"]);
+    assert_eq!(simulated.status.code(), Some(0), "{}", said(&simulated));
+    let summary = String::from_utf8_lossy(&simulated.stdout);
+    assert!(
+        summary.starts_with("simulated: no real money moved"),
+        "{summary}"
+    );
+    let after = std::fs::read(desk.path("pay.results.csv")).expect("a result file");
+    assert!(after == truth, "what is true stays");
+    assert_eq!(
+        statuses(&desk.path("pay.simulated.results.csv")),
+        ["succeeded"]
+    );
+}
+
+#[test]
 fn a_simulated_run_with_faults_ends_the_same() {
     let desk = Desk::new();
     let (sample, results) = (project("samples/payroll.csv"), desk.path("results.csv"));
@@ -240,6 +264,21 @@ fn what_cannot_start_says_so_and_starts_nothing() {
             .expect("entities")
             .len(),
         2
+    );
+}
+
+/// The file is good; the place for its private copy, beside the ledger, is not.
+#[test]
+fn a_private_copy_that_cannot_be_made_is_not_the_fault_of_the_file() {
+    let mut desk = Desk::new();
+    desk.set("TANDA_LEDGER__URL", "sqlite:/proc/ledger.db");
+    let file = desk.write("pay.csv", &payroll(1));
+    let run = desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:100.00"]);
+    assert_eq!(run.status.code(), Some(8), "{}", said(&run));
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(
+        errors.contains("nothing was sent") && errors.contains("/proc"),
+        "{errors}"
     );
 }
 

@@ -55,7 +55,8 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     })?;
     let house = open_house(&config, &args).await?;
     let before = survey(&house, &spool, &rules).await?;
-    let preview = report::preview(&args.file, &checked, &before, &rules.currencies);
+    let bank = (!args.simulate).then_some(config.bank.base_url.as_str());
+    let preview = report::preview(&args.file, &checked, &before, &rules.currencies, bank);
     tell(&preview);
     let consent = Consent {
         args: &args,
@@ -66,10 +67,15 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
         tell("The totals differ. Nothing was sent.\n");
         return Ok(Exit::Input);
     }
-    preflight(&house, &checked).await?;
+    preflight(&house, bank, &checked).await?;
     let stopped_by = flow(&house, &config, &spool, &checked, &rules).await?;
     let accounts = write_results(&house, &spool, &rules, &results).await?;
-    say(&report::summary(&accounts, &results, &rules.currencies));
+    say(&report::summary(
+        &accounts,
+        &results,
+        &rules.currencies,
+        args.simulate,
+    ));
     house.close().await?;
     close_accounts(&accounts, &checked)?;
     Ok(exit_of(&accounts, stopped_by))
@@ -140,6 +146,14 @@ fn take_file(
             tell(&format!("refused {refusal}\nNothing was sent.\n"));
             return Ok(None);
         }
+        Err(error @ FilesError::Spool { .. }) => {
+            let context = "nothing was sent. Check that the disk has room and that this user may \
+                           write there, then run it again";
+            return Err(Failure::new(
+                Exit::Unusable,
+                anyhow::Error::new(error).context(context),
+            ));
+        }
         Err(error @ FilesError::Io { .. }) => {
             let context = "the file could not be read; nothing was sent";
             return Err(Failure::new(
@@ -201,7 +215,7 @@ impl Consent<'_> {
 }
 
 /// Reads the bank once before anything is sent.
-async fn preflight(house: &House, checked: &Checked) -> Result<(), Failure> {
+async fn preflight(house: &House, bank: Option<&str>, checked: &Checked) -> Result<(), Failure> {
     let Some(card_id) = checked.first_job.as_ref().map(|job| &job.card_id) else {
         return Ok(());
     };
@@ -225,7 +239,8 @@ async fn preflight(house: &House, checked: &Checked) -> Result<(), Failure> {
             "check bank.base_url and the network, then run it again",
         ),
     };
-    let said = anyhow::Error::new(fault).context(format!("nothing was started; {remedy}"));
+    let bank = bank.unwrap_or("the simulated bank");
+    let said = anyhow!("{fault}. Nothing was sent to {bank}; {remedy}");
     Err(Failure::new(exit, said))
 }
 
@@ -293,10 +308,16 @@ fn engine_failure(error: EngineError) -> Failure {
     Failure::new(exit, anyhow::Error::new(error).context(context))
 }
 
+/// A simulated run never takes the place of what is true.
 fn results_path(args: &RunArgs) -> PathBuf {
+    let extension = if args.simulate {
+        "simulated.results.csv"
+    } else {
+        "results.csv"
+    };
     args.results
         .clone()
-        .unwrap_or_else(|| args.file.with_extension("results.csv"))
+        .unwrap_or_else(|| args.file.with_extension(extension))
 }
 
 /// Writes a line for every row; the counts and sums of what it wrote.

@@ -16,18 +16,24 @@ use crate::files::Checked;
 /// Most bad rows that are printed; all are counted.
 const ERRORS_SHOWN: usize = 50;
 
-/// What the file holds, before anything is sent.
+/// What the file holds, before anything is sent, and for which bank; none is the simulated one.
 pub(super) fn preview(
     file: &Path,
     checked: &Checked,
     before: &Accounts,
     currencies: &Currencies,
+    bank: Option<&str>,
 ) -> String {
-    let mut text = format!("{}: {} rows", file.display(), checked.rows);
+    let rows = if checked.rows == 1 { "row" } else { "rows" };
+    let mut text = format!("{}: {} {rows}", file.display(), checked.rows);
     if checked.skipped > 0 {
         write!(text, ", {} blank lines skipped", checked.skipped).expect("a string takes it");
     }
-    text.push('\n');
+    match bank {
+        Some(url) => writeln!(text, ", for the bank at {url}"),
+        None => writeln!(text, ", for the simulated bank: no real money moves"),
+    }
+    .expect("a string takes it");
     push_totals(&mut text, "  ", &checked.totals, currencies);
     if !checked.unknown_columns.is_empty() {
         let columns = checked.unknown_columns.join(", ");
@@ -105,8 +111,18 @@ pub(super) fn bad_rows(file: &Path, checked: &Checked) -> String {
 }
 
 /// How the run ended.
-pub(super) fn summary(accounts: &Accounts, results: &Path, currencies: &Currencies) -> String {
+pub(super) fn summary(
+    accounts: &Accounts,
+    results: &Path,
+    currencies: &Currencies,
+    is_simulated: bool,
+) -> String {
     let mut text = String::new();
+    if is_simulated {
+        text.push_str(
+            "simulated: no real money moved, and nothing was sent to the bank. It ended so:\n",
+        );
+    }
     for (status, words) in [
         (Some(Status::Succeeded), "succeeded: the money moved"),
         (
