@@ -34,7 +34,7 @@ pub(super) enum Command {
 pub(super) struct RunArgs {
     /// A CSV file with a row for each job
     pub(super) file: PathBuf,
-    /// Use the built-in simulated bank and a ledger of its own: no money moves
+    /// Use the built-in simulated bank, a ledger of its own and built-in settings: no money moves
     #[arg(long)]
     pub(super) simulate: bool,
     /// Faults that the simulated bank deals, such as `error=6%,lost=5%`

@@ -36,7 +36,8 @@ const BAR: &str = "{bar:30} {pos}/{len} rows  {rate}  {eta} left\n{wide_msg}";
 pub(super) struct Tally {
     since: Timestamp,
     succeeded: AtomicU64,
-    refused: AtomicU64,
+    /// Rejected, not sent or in conflict.
+    moved_nothing: AtomicU64,
     doubts_settled: AtomicU64,
 }
 
@@ -46,7 +47,7 @@ impl Tally {
         Self {
             since,
             succeeded: zero(),
-            refused: zero(),
+            moved_nothing: zero(),
             doubts_settled: zero(),
         }
     }
@@ -62,7 +63,7 @@ impl Sink for Tally {
         let counter = if is_success {
             &self.succeeded
         } else {
-            &self.refused
+            &self.moved_nothing
         };
         counter.fetch_add(1, Ordering::Relaxed);
         let was_in_doubt =
@@ -96,7 +97,10 @@ impl Watched {
         let tally = &self.tally;
         let mut message = format!("{} succeeded", tally.succeeded.load(Ordering::Relaxed));
         for (count, word) in [
-            (tally.refused.load(Ordering::Relaxed), "refused"),
+            (
+                tally.moved_nothing.load(Ordering::Relaxed),
+                "moved no money",
+            ),
             (
                 self.in_doubt(),
                 "in doubt (the bank is asked about them, for some minutes)",
