@@ -171,16 +171,15 @@ impl Config {
         Ok(config)
     }
 
-    /// The built-in values, for the simulated bank.
-    pub(super) fn for_simulation() -> anyhow::Result<Self> {
-        let mut table = toml::Table::new();
-        let engine_only = environment().filter(|(name, _)| name.starts_with("TANDA_ENGINE_"));
-        overlay(&mut table, engine_only)?;
-        let config: Self = table
-            .try_into()
-            .context("the configuration cannot be used")?;
-        config.check()?;
-        Ok(config)
+    /// Reads the configuration for the simulated bank: the real bank and its ledger are left out,
+    /// so that nothing of a rehearsal can reach them; files are read as they will be.
+    pub(super) fn for_simulation(file: Option<&Path>) -> anyhow::Result<Self> {
+        let config = Self::load(file)?;
+        Ok(Self {
+            bank: BankConfig::default(),
+            ledger: LedgerConfig::default(),
+            ..config
+        })
     }
 
     fn check(&self) -> anyhow::Result<()> {

@@ -83,7 +83,7 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
 
 fn load(config: Option<&Path>, args: &RunArgs) -> Result<Config, Failure> {
     let config = if args.simulate {
-        Config::for_simulation()
+        Config::for_simulation(config)
     } else {
         Config::load(config)
     };
@@ -173,7 +173,7 @@ fn take_file(
 async fn survey(house: &House, spool: &Spool, rules: &ReadingRules) -> Result<Accounts, Failure> {
     let mut accounts = Accounts::default();
     walk(house.ledger(), spool, rules, |row, standing| {
-        accounts.add(row, standing.status);
+        accounts.add(row, &standing);
         Ok(())
     })
     .await?;
@@ -336,7 +336,7 @@ async fn write_results(
     let mut writer = ResultWriter::create(path, layout.layout()).map_err(failed)?;
     let mut accounts = Accounts::default();
     walk(house.ledger(), spool, rules, |row, standing| {
-        accounts.add(row, standing.status);
+        accounts.add(row, &standing);
         writer.row(row, &standing.result).map_err(failed)
     })
     .await?;

@@ -64,6 +64,11 @@ pub(super) fn preview(
             push_totals(&mut text, "    ", &totals, currencies);
         }
     }
+    let moves_now = before.of(None);
+    if moves_now != checked.totals && !moves_now.is_empty() {
+        text.push_str("  to be sent now:\n");
+        push_totals(&mut text, "    ", &moves_now, currencies);
+    }
     text
 }
 

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use crate::app::exit::{Exit, Failure};
-use crate::domain::money::Totals;
+use crate::domain::job::Operation;
+use crate::domain::money::{Amount, Currency, Totals};
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::engine::ports::{Ledger, Sight, Standing, StoredOutcome};
 use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowResult, Spool};
@@ -22,6 +23,8 @@ pub(super) struct RowStanding {
     /// Its status; none where the ledger knows nothing of it.
     pub(super) status: Option<Status>,
     pub(super) result: RowResult,
+    /// What the stored outcome says was asked of the bank; none where there is no outcome.
+    told: Option<(Operation, Amount)>,
 }
 
 /// Counts and sums of rows by status; none for rows that have not begun.
@@ -29,11 +32,13 @@ pub(super) struct RowStanding {
 pub(super) struct Accounts(BTreeMap<Option<Status>, Totals>);
 
 impl Accounts {
-    pub(super) fn add(&mut self, row: &OriginalRow, status: Option<Status>) {
+    /// Counts a row by what its outcome says, so that sums that differ from the file's show (I10).
+    pub(super) fn add(&mut self, row: &OriginalRow, standing: &RowStanding) {
+        let (operation, amount) = standing.told.unwrap_or((row.job.operation, row.job.amount));
         self.0
-            .entry(status)
+            .entry(standing.status)
             .or_default()
-            .add(row.job.operation, row.job.amount);
+            .add(operation, amount);
     }
 
     pub(super) fn of(&self, status: Option<Status>) -> Totals {
@@ -84,6 +89,7 @@ fn standing_of(row: &OriginalRow, sight: &Sight) -> RowStanding {
         Sight::Unknown => RowStanding {
             status: None,
             result: not_started(),
+            told: None,
         },
         Sight::Known { fingerprint, .. } if *fingerprint != row.job.fingerprint() => {
             stands(Status::Conflict, other_content())
@@ -112,18 +118,30 @@ const fn stands(status: Status, result: RowResult) -> RowStanding {
     RowStanding {
         status: Some(status),
         result,
+        told: None,
     }
 }
 
 fn told_by(outcome: &StoredOutcome) -> RowStanding {
-    let result = OutcomeMessage::decode(&outcome.body).map_or_else(
-        || RowResult {
-            status: outcome.status.as_str().to_owned(),
+    let Some(message) = OutcomeMessage::decode(&outcome.body) else {
+        let status = outcome.status.as_str().to_owned();
+        let result = RowResult {
+            status,
             ..RowResult::default()
-        },
-        |message| RowResult::from_outcome(&message),
-    );
-    stands(outcome.status, result)
+        };
+        return stands(outcome.status, result);
+    };
+    RowStanding {
+        told: operation_and_amount(&message),
+        ..stands(outcome.status, RowResult::from_outcome(&message))
+    }
+}
+
+fn operation_and_amount(message: &OutcomeMessage) -> Option<(Operation, Amount)> {
+    let operation = Operation::parse(message.operation.as_deref()?)?;
+    let money = message.amount.as_ref()?;
+    let amount = Amount::new(money.amount, Currency::parse(&money.currency)?)?;
+    Some((operation, amount))
 }
 
 /// A row that has not begun: behind a job in doubt on its card, or the run was stopped.
