@@ -143,6 +143,10 @@ pub trait Ledger: Send + Sync {
     /// The positive control on record, if any.
     async fn control(&self) -> Result<Option<Control>, LedgerError>;
 
+    /// The newest job on record that got a 2xx, as it was intended; what the positive control can
+    /// be sought with before this process gets a 2xx of its own.
+    async fn last_accepted(&self) -> Result<Option<Intent>, LedgerError>;
+
     /// Records the positive control.
     async fn note_control(&self, control: Control) -> Result<(), LedgerError>;
 }

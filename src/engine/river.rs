@@ -124,6 +124,9 @@ impl River {
         };
         if river.tower.ledger.control().await?.is_some() {
             river.tower.control.set_on_record();
+        } else if let Some(intent) = river.tower.ledger.last_accepted().await? {
+            // An earlier process may have been killed before the list showed what it had paid.
+            river.tower.control.accepted(&intent.job, intent.at);
         }
         publish_leftovers(&river.tower).await?;
         river.start_chores();

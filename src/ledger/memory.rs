@@ -17,6 +17,7 @@ use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
 use crate::domain::outcome::DoubtReason;
 use crate::domain::time::{Moment, Timestamp};
+use crate::domain::verdict::Verdict;
 use crate::engine::ports::{
     AskNote, AttemptNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob, Settlement,
     Sight, Standing, StoredOutcome,
@@ -381,6 +382,17 @@ impl Ledger for MemoryLedger {
 
     async fn control(&self) -> Result<Option<Control>, LedgerError> {
         Ok(self.books().control.clone())
+    }
+
+    async fn last_accepted(&self) -> Result<Option<Intent>, LedgerError> {
+        let was_accepted = |job: &&JobBook| {
+            let mut attempts = job.attempts.values();
+            job.last.is_some()
+                && attempts.any(|attempt| matches!(attempt.verdict, Verdict::Accepted { .. }))
+        };
+        let books = self.books();
+        let newest = books.jobs.iter().rev().find(was_accepted);
+        Ok(newest.map(|job| job.intent.clone()))
     }
 
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {

@@ -81,6 +81,7 @@ promises![
     what_was_published_is_not_offered_again,
     an_interim_outcome_is_not_told_after_the_final_one,
     the_last_positive_control_is_kept,
+    i14_the_newest_2xx_is_found_and_nothing_else_is_taken_for_one,
     i6_a_job_that_says_something_else_is_not_settled,
     i5_an_outcome_of_the_wrong_kind_is_refused,
     an_outcome_of_another_job_is_refused,
@@ -444,6 +445,24 @@ async fn the_last_positive_control_is_kept(ledger: &dyn Ledger) {
         let noted = ledger.note_control(control.clone()).await;
         noted.expect("noted");
         assert_eq!(ledger.control().await.expect("a read"), Some(control));
+    }
+}
+
+async fn i14_the_newest_2xx_is_found_and_nothing_else_is_taken_for_one(ledger: &dyn Ledger) {
+    for (name, attempts, newest) in [
+        ("found", vec![unclear(1)], None),
+        ("first", vec![accepted(1)], Some("first")),
+        ("second", vec![unclear(1), accepted(2)], Some("second")),
+        ("listed", vec![unclear(1)], Some("second")),
+    ] {
+        let settlement = settlement_with(&intent(name), Status::Succeeded, attempts);
+        ledger.settle(settlement).await.expect("settled");
+        let last = ledger.last_accepted().await.expect("a read");
+        assert_eq!(
+            last.map(|intent| intent.job.entity_id),
+            newest.map(id),
+            "{name}"
+        );
     }
 }
 

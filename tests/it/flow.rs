@@ -466,3 +466,19 @@ async fn a_drain_ends_within_its_deadline_and_gives_back_every_receipt() {
     assert_eq!((took, ended), (55, Ended::Stopped));
     assert_eq!(world.answers.of("a"), [Some(Status::Succeeded), None]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn i13_the_positive_control_can_come_from_an_earlier_run() {
+    let mut world = world();
+    // Ends before the list was read: the control is not on record.
+    world.run(&[job("paid", 9)]).await;
+    assert_eq!(world.ledger.control().await.expect("memory"), None);
+    world.settings.rules.resend_window = Duration::ZERO;
+    world.bank.script("a", &[Does::LoseRequest]);
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::InDoubt, Status::Succeeded]
+    );
+    assert_eq!(world.bank.applied()["a"], 1);
+}

@@ -196,6 +196,11 @@ impl Ledger for SqliteLedger {
             .await
     }
 
+    async fn last_accepted(&self) -> Result<Option<Intent>, LedgerError> {
+        let last = move |db: &_| read::last_accepted(db);
+        self.reads.call("reading the newest 2xx", last).await
+    }
+
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {
         let note = move |db: &_| write::note_control(db, &control);
         let doing = "recording the positive control";

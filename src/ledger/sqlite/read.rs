@@ -141,6 +141,17 @@ pub(super) fn control(db: &Connection) -> Result<Option<Control>, Trouble> {
     }))
 }
 
+/// The newest job that got a 2xx. Most jobs do, so that the walk from the end is short.
+pub(super) fn last_accepted(db: &Connection) -> Result<Option<Intent>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT j.* FROM jobs AS j WHERE j.final_outcome IS NOT NULL AND EXISTS \
+         (SELECT 1 FROM attempts AS a WHERE a.job = j.id \
+         AND json_extract(a.verdict, '$.verdict') = 'accepted') ORDER BY j.id DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([])?;
+    rows.next()?.map(intent).transpose()
+}
+
 fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -180,6 +180,10 @@ impl Ledger for Fused<dyn Ledger> {
         self.inner.control().await
     }
 
+    async fn last_accepted(&self) -> Result<Option<Intent>, LedgerError> {
+        self.inner.last_accepted().await
+    }
+
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {
         self.around(self.inner.note_control(control)).await
     }
