@@ -13,6 +13,7 @@ pub mod job;
 pub mod key;
 pub mod listing;
 pub mod money;
+pub mod operation;
 pub mod outcome;
 pub mod progress;
 pub mod schedule;

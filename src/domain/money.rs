@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::job::Operation;
+use super::operation::Operation;
 
 /// The largest amount of one job, in minor units: 2^53 - 1, the largest integer that every JSON
 /// reader keeps exact (RFC 8259 section 6).

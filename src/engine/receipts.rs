@@ -24,11 +24,11 @@ impl OpenReceipts {
 /// The receipts of one job.
 pub(super) struct Receipts {
     open: OpenReceipts,
-    held: Mutex<Held>,
+    pending: Mutex<Pending>,
 }
 
 #[derive(Default)]
-struct Held {
+struct Pending {
     waiting: VecDeque<Box<dyn Receipt>>,
     answer: Option<StoredOutcome>,
 }
@@ -37,7 +37,7 @@ impl Receipts {
     pub(super) fn new(open: OpenReceipts) -> Arc<Self> {
         Arc::new(Self {
             open,
-            held: Mutex::default(),
+            pending: Mutex::default(),
         })
     }
 
@@ -78,7 +78,7 @@ impl Receipts {
     }
 
     /// A panic while the lock is held leaves plain values that are still whole.
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
