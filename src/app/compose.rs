@@ -25,7 +25,7 @@ use crate::domain::digest::Digest;
 use crate::engine::SystemClock;
 use crate::engine::ports::Ledger;
 use crate::ledger::{Binding, SqliteLedger};
-use crate::simulator::faults::Faults;
+use crate::simulator::faults::{FaultKind, Faults, Rate};
 use crate::simulator::server::SimulatedBank;
 use crate::simulator::{self, World};
 
@@ -178,6 +178,13 @@ fn bank_failure(error: BankSetupError) -> Failure {
         BankSetupError::Http(_) => Exit::Unusable,
     };
     Failure::new(exit, anyhow::Error::new(error).context("nothing was sent"))
+}
+
+/// Whether the simulated bank, with these faults, applies and lists everything at once: then short
+/// waits prove as much as long ones.
+pub(super) fn lists_at_once(faults: &str) -> Result<bool, Failure> {
+    let faults = Faults::parse(faults).map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(faults.list_lag.is_zero() && faults.rate(FaultKind::Late) == Rate::default())
 }
 
 /// A world as its settings say.

@@ -23,7 +23,7 @@ use self::progress::{Tally, Watched};
 use self::standing::{Accounts, walk};
 use super::say;
 use crate::app::cli::RunArgs;
-use crate::app::compose::{House, Simulation};
+use crate::app::compose::{self, House, Simulation};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::app::signals::{self, Signal};
@@ -36,6 +36,11 @@ use crate::engine::settings::Ending;
 use crate::engine::{Ended, EngineError, Ports, SystemClock};
 use crate::files::{self, Checked, FileSource, FilesError, ReadingRules, ResultWriter, Spool};
 
+/// The settle delay of a rehearsal: the simulated bank lists what it did at once, and nobody should
+/// wait for minutes to see a job in doubt settle.
+const SIMULATED_SETTLE_DELAY_S: u64 = 2;
+/// Between two probes in a rehearsal.
+const SIMULATED_PROBE_EVERY_S: u64 = 1;
 /// What people are told when they stop a run.
 const STOPPING: &str = "stopping: calls under way are finished first; once more to leave at once";
 
@@ -82,12 +87,17 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
 }
 
 fn load(config: Option<&Path>, args: &RunArgs) -> Result<Config, Failure> {
-    let config = if args.simulate {
+    let loaded = if args.simulate {
         Config::for_simulation(config)
     } else {
         Config::load(config)
     };
-    config.map_err(|error| Failure::new(Exit::Usage, error))
+    let mut config = loaded.map_err(|error| Failure::new(Exit::Usage, error))?;
+    if args.simulate && compose::lists_at_once(args.faults.as_deref().unwrap_or_default())? {
+        config.engine.settle_delay_s = config.engine.settle_delay_s.min(SIMULATED_SETTLE_DELAY_S);
+        config.engine.probe_every_s = config.engine.probe_every_s.min(SIMULATED_PROBE_EVERY_S);
+    }
+    Ok(config)
 }
 
 fn reading_rules(config: &Config) -> Result<ReadingRules, Failure> {
