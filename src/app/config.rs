@@ -151,7 +151,7 @@ impl Default for FilesConfig {
     }
 }
 
-/// `[currency.XXX]`
+/// `[currency.CODE]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CurrencyConfig {

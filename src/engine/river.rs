@@ -151,22 +151,31 @@ impl River {
     async fn recover(&mut self) -> Result<(), EngineError> {
         let mut after: Option<JobRef> = None;
         loop {
-            let page = self
-                .tower
-                .ledger
-                .unsettled(after.take(), RECOVERY_PAGE)
-                .await?;
-            let Some(last) = page.last() else {
+            let page = self.next_open_jobs(&mut after).await?;
+            if page.is_empty() {
                 return Ok(());
-            };
-            after = Some(JobRef {
-                entity_id: last.intent.job.entity_id.clone(),
-                generation: last.intent.generation,
-            });
+            }
             for open in page {
                 self.take_up(open);
             }
         }
+    }
+
+    /// The page of open jobs behind this one, which moves to the page's last.
+    async fn next_open_jobs(
+        &self,
+        after: &mut Option<JobRef>,
+    ) -> Result<Vec<OpenJob>, LedgerError> {
+        let page = self
+            .tower
+            .ledger
+            .unsettled(after.take(), RECOVERY_PAGE)
+            .await?;
+        *after = page.last().map(|last| JobRef {
+            entity_id: last.intent.job.entity_id.clone(),
+            generation: last.intent.generation,
+        });
+        Ok(page)
     }
 
     fn take_up(&mut self, open: OpenJob) {
@@ -313,18 +322,10 @@ impl River {
     async fn find_open(&self, entity_id: &EntityId) -> Result<Option<OpenJob>, LedgerError> {
         let mut after = None;
         loop {
-            let page = self
-                .tower
-                .ledger
-                .unsettled(after.take(), RECOVERY_PAGE)
-                .await?;
-            let Some(last) = page.last() else {
+            let page = self.next_open_jobs(&mut after).await?;
+            if page.is_empty() {
                 return Ok(None);
-            };
-            after = Some(JobRef {
-                entity_id: last.intent.job.entity_id.clone(),
-                generation: last.intent.generation,
-            });
+            }
             let found = page
                 .into_iter()
                 .find(|open| open.intent.job.entity_id == *entity_id);

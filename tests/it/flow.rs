@@ -482,3 +482,18 @@ async fn i13_the_positive_control_can_come_from_an_earlier_run() {
     );
     assert_eq!(world.bank.applied()["a"], 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_task_panics_whatever_is_done_is_parked_and_the_others_go_on() {
+    let mut world = world();
+    world.settings.rules.resend_window = Duration::ZERO;
+    world.sink.panic_on_doubts();
+    world.bank.script("a", &[Does::LoseRequest]);
+    let jobs = [job("a", 1), job("behind", 1), job("b", 2)];
+    let run = tokio::time::timeout(Duration::from_secs(86_400), world.run(&jobs));
+    assert_eq!(run.await.expect("it ends"), Ended::Dry);
+    assert_eq!(world.answers.of("a"), [None], "it stays with its source");
+    assert_eq!(world.answers.of("behind"), [None]);
+    assert_eq!(world.answers.of("b"), [Some(Status::Succeeded)]);
+    assert_eq!(world.bank.calls_for("a").len(), 1, "nothing was sent again");
+}

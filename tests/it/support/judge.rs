@@ -341,6 +341,7 @@ impl Clock for TestClock {
 pub(crate) struct Collector {
     outcomes: Arc<Mutex<Vec<StoredOutcome>>>,
     refusals_left: Arc<AtomicUsize>,
+    panics_on_doubts: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
 }
 
@@ -355,6 +356,11 @@ impl Collector {
     /// Never ends a publication any more.
     pub(crate) fn hang(&self) {
         self.hangs.store(true, Ordering::SeqCst);
+    }
+
+    /// Panics at every interim outcome.
+    pub(crate) fn panic_on_doubts(&self) {
+        self.panics_on_doubts.store(true, Ordering::SeqCst);
     }
 
     /// Confirms none of the next `times` publications.
@@ -395,6 +401,8 @@ impl Sink for Collector {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
+        let panics = self.panics_on_doubts.load(Ordering::SeqCst);
+        assert!(!panics || outcome.status.is_final(), "scripted");
         let refuses = |left: usize| left.checked_sub(1);
         if self
             .refusals_left
