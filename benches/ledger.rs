@@ -139,7 +139,9 @@ fn intent(number: u64) -> Intent {
         job,
         generation: Generation::FIRST,
         key,
+        source: "payroll.csv".to_owned(),
         line: Some(number),
+        again_by: None,
         received_at: now,
         at: Moment {
             mono: Duration::ZERO,
@@ -155,6 +157,7 @@ fn settlement(intent: Intent) -> Settlement {
     let generation = intent.generation;
     let event_id = EventId::of_outcome(&Namespace::default(), &entity_id, generation, status);
     Settlement {
+        answers: None,
         attempts: vec![AttemptNote {
             number: 1,
             began: now,

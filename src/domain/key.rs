@@ -66,6 +66,12 @@ impl Generation {
     pub const fn get(self) -> u32 {
         self.0.get()
     }
+
+    /// The generation after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 impl fmt::Display for Generation {

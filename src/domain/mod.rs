@@ -16,6 +16,7 @@ pub mod money;
 pub mod operation;
 pub mod outcome;
 pub mod progress;
+pub mod request;
 pub mod schedule;
 pub mod time;
 pub mod verdict;

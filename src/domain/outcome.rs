@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use super::request::Ruling;
 use super::verdict::Refusal;
 
 /// The status word of an outcome.
@@ -78,6 +79,9 @@ impl fmt::Display for Status {
     }
 }
 
+/// The reason of an outcome that a person decided.
+pub const RULED: &str = "decided_by_person";
+
 /// What is true of one generation of a job, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -87,6 +91,8 @@ pub enum Outcome {
     Rejected(Refusal),
     /// Proven not executed.
     NotSent(NotSentReason),
+    /// What a person said became of a job in doubt.
+    Ruled(Ruling),
     /// Perhaps executed.
     InDoubt(DoubtReason),
 }
@@ -96,9 +102,9 @@ impl Outcome {
     #[must_use]
     pub const fn status(&self) -> Status {
         match self {
-            Self::Succeeded(_) => Status::Succeeded,
+            Self::Succeeded(_) | Self::Ruled(Ruling::Succeeded) => Status::Succeeded,
             Self::Rejected(_) => Status::Rejected,
-            Self::NotSent(_) => Status::NotSent,
+            Self::NotSent(_) | Self::Ruled(Ruling::NotSent) => Status::NotSent,
             Self::InDoubt(_) => Status::InDoubt,
         }
     }
@@ -110,6 +116,7 @@ impl Outcome {
             Self::Succeeded(Evidence::Answered { .. }) | Self::Rejected(_) => None,
             Self::Succeeded(Evidence::Listed { .. }) => Some("found_in_list"),
             Self::NotSent(reason) => Some(reason.as_str()),
+            Self::Ruled(_) => Some(RULED),
             Self::InDoubt(reason) => Some(reason.as_str()),
         }
     }

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! Ready ─Turn→ Intending ─IntentDurable→ Calling ─Told→ Between ─Turn→ Calling …
-//!   │                         │             │               │
-//!   │                         └─────────────┴──► Settled ◄──┤
-//!   └─Recovered→ InDoubt ◄──────────────────┴───────────────┘
-//!                   └─Asked→ Settled, or Between again after proof that nothing was executed
+//!   │ ▲                       │             │               │
+//!   │ │                       └─────────────┴──► Settled ◄──┤
+//!   └─┼Recovered→ InDoubt ◄─────────────────┴───────────────┘
+//!     │              └─Asked→ Settled, or Between again after proof that nothing was executed
+//! Proving ─Proved, absent─┘   (a later generation asks the list before its first call)
 //! ```
 //!
 //! *What it promises.* Live work, recovery, simulation and tests take every step through
@@ -19,9 +20,14 @@ use std::time::Duration;
 use super::key::IdempotencyKey;
 use super::listing::Finding;
 use super::outcome::{DoubtReason, Evidence, NotSentReason, Outcome, Status};
+use super::request::Ruling;
 use super::schedule::{self, AskTimes, EARLY_ASKS, EARLY_CLEAN_STARTS, EARLY_FAILURES};
 use super::time::{Moment, Timestamp};
 use super::verdict::{Deferral, Refusal, Unclarity, UnclearCause, Verdict};
+
+mod asking;
+
+use self::asking::{Reading, asked, proved};
 
 /// The settings that the rules depend on.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +56,7 @@ pub struct Progress {
     refusal: Option<Refusal>,
     closing: Option<NotSentReason>,
     same_bytes: bool,
+    needs_control: bool,
     window_from: Option<Moment>,
     last_send: Option<Moment>,
     clean_starts: u32,
@@ -59,6 +66,9 @@ pub struct Progress {
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// A later generation, before anything else: the list is asked whether an earlier one was
+    /// executed after all.
+    Proving,
     /// Waits for its turn; nothing durable says that it may have been sent.
     Ready,
     /// Its intent is being made durable.
@@ -77,6 +87,8 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
     base: Moment,
+    /// When the table has the next ask.
+    next_ask: Moment,
     asks: u32,
     failures: u32,
     first_absence: Option<Moment>,
@@ -136,10 +148,24 @@ pub enum Event {
         finding: Finding,
         /// Whether the positive control is on record.
         control: bool,
+        /// Whether a person wanted it now: then an answer that proves nothing changes nothing, so
+        /// that no number of such asks brings the end of the table nearer.
+        unscheduled: bool,
         /// When the reading began.
         began: Moment,
         /// When it ended.
         ended: Moment,
+    },
+    /// A person decided what became of a job in doubt.
+    Ruled(Ruling),
+    /// The bank's list was asked before the first call of a later generation.
+    Proved {
+        /// What it said.
+        finding: Finding,
+        /// Whether the positive control is on record.
+        control: bool,
+        /// When the reading ended.
+        at: Moment,
     },
 }
 
@@ -175,8 +201,12 @@ pub enum Action {
         /// When to ask.
         ask_at: Moment,
     },
+    /// Ask the bank's list, then tell [`Event::Proved`].
+    Prove,
     /// Record and publish this final outcome. Nothing follows.
     Settle(Outcome),
+    /// Leave the job as its earlier generation left it. Nothing follows.
+    GiveBack,
     /// Go on with what is under way.
     Keep,
 }
@@ -204,6 +234,7 @@ impl Progress {
             refusal: None,
             closing: None,
             same_bytes: true,
+            needs_control: false,
             window_from: None,
             last_send: None,
             not_before: None,
@@ -215,6 +246,15 @@ impl Progress {
     #[must_use]
     pub const fn closing(mut self, reason: NotSentReason) -> Self {
         self.closing = Some(reason);
+        self
+    }
+
+    /// A later generation at its beginning: the list is asked first. Where the earlier one ended by
+    /// a person's word alone, only a list that has proven itself may say that nothing moved.
+    #[must_use]
+    pub fn again(mut self, earlier_was_ruled: bool) -> Self {
+        self.stage = Stage::Proving;
+        self.needs_control = earlier_was_ruled;
         self
     }
 
@@ -245,6 +285,9 @@ impl Progress {
     /// The first thing to do with a job at its beginning.
     #[must_use]
     pub fn first_action(&self, at: Moment) -> Action {
+        if self.stage == Stage::Proving {
+            return Action::Prove;
+        }
         Action::AwaitTurn {
             not_before: None,
             deadline: self.expiry(at),
@@ -328,24 +371,40 @@ pub fn advance(
             Event::Asked {
                 finding,
                 control,
+                unscheduled,
                 began,
                 ended,
             },
         ) => {
             let reading = Reading {
                 control,
+                unscheduled,
                 began,
                 ended,
             };
             asked(rules, &mut progress, doubt, finding, &reading)
         }
+        (Stage::InDoubt(_), Event::Ruled(ruling)) => settle(&mut progress, Outcome::Ruled(ruling)),
+        (
+            Stage::Proving,
+            Event::Proved {
+                finding,
+                control,
+                at,
+            },
+        ) => proved(&mut progress, finding, control, at),
+        (Stage::Proving, Event::Cancelled(_)) => Action::GiveBack,
         (Stage::Ready | Stage::Between, Event::Cancelled(at)) => {
             progress.closing = Some(NotSentReason::Cancelled);
             close(rules, &mut progress, NotSentReason::Cancelled, at)
         }
-        (Stage::Intending | Stage::Calling | Stage::InDoubt(_), Event::Cancelled(_)) => {
+        (Stage::Intending | Stage::Calling, Event::Cancelled(_)) => {
             progress.closing = Some(NotSentReason::Cancelled);
             Action::Keep
+        }
+        (Stage::InDoubt(doubt), Event::Cancelled(_)) => {
+            progress.closing = Some(NotSentReason::Cancelled);
+            Action::Ask { at: doubt.next_ask }
         }
         (stage, event) => {
             return Err(IllegalStep {
@@ -519,6 +578,7 @@ fn enter_doubt(progress: &mut Progress, reason: DoubtReason, at: Moment) -> Acti
     let base = progress.last_send.unwrap_or(at);
     progress.stage = Stage::InDoubt(Doubt {
         base,
+        next_ask: at,
         asks: 0,
         failures: 0,
         first_absence: None,
@@ -541,118 +601,6 @@ fn recovered(progress: &mut Progress, record: Record, at: Moment) -> Action {
         doubt.person_needed = record.person_needed;
     }
     action
-}
-
-/// The circumstances of one reading of the list.
-struct Reading {
-    control: bool,
-    began: Moment,
-    ended: Moment,
-}
-
-fn asked(
-    rules: &Rules,
-    progress: &mut Progress,
-    mut doubt: Doubt,
-    finding: Finding,
-    reading: &Reading,
-) -> Action {
-    let last_send = progress.last_send.unwrap_or(doubt.base);
-    let settled = reading.began.surely_since(last_send) >= rules.asks.settle_delay();
-    let action = match finding {
-        Finding::Found { operation_id } | Finding::FoundMore { operation_id, .. } => {
-            return settle(
-                progress,
-                Outcome::Succeeded(Evidence::Listed { operation_id }),
-            );
-        }
-        Finding::OtherContent => call_person(rules, &mut doubt, reading.ended),
-        Finding::Unreadable => {
-            doubt.failures += 1;
-            let wait = rules.asks.after_failures(doubt.failures);
-            Action::Ask {
-                at: reading.ended.plus(wait),
-            }
-        }
-        Finding::Absent if reading.control && settled => match doubt.first_absence {
-            Some(first) if reading.began.surely_since(first) >= rules.asks.absence_gap() => {
-                if let Some(action) = proven_absent(rules, progress, &doubt, reading.ended) {
-                    return action;
-                }
-                call_person(rules, &mut doubt, reading.ended)
-            }
-            Some(first) => Action::Ask {
-                at: first.plus(rules.asks.second_absence()),
-            },
-            None => {
-                doubt.first_absence = Some(reading.ended);
-                doubt.failures = 0;
-                doubt.asks += 1;
-                Action::Ask {
-                    at: reading.ended.plus(rules.asks.second_absence()),
-                }
-            }
-        },
-        Finding::Absent | Finding::Ambiguous | Finding::Barred => {
-            next_scheduled(rules, &mut doubt, reading.ended)
-        }
-    };
-    progress.stage = Stage::InDoubt(doubt);
-    action
-}
-
-fn next_scheduled(rules: &Rules, doubt: &mut Doubt, at: Moment) -> Action {
-    doubt.failures = 0;
-    doubt.asks += 1;
-    match rules.asks.offset(doubt.asks) {
-        Some(offset) if !doubt.person_needed => {
-            let due = doubt.base.plus(offset);
-            let soonest = at.plus(rules.asks.absence_gap());
-            Action::Ask {
-                at: if due.mono > soonest.mono {
-                    due
-                } else {
-                    soonest
-                },
-            }
-        }
-        Some(_) | None => call_person(rules, doubt, at),
-    }
-}
-
-fn call_person(rules: &Rules, doubt: &mut Doubt, at: Moment) -> Action {
-    let ask_at = at.plus(rules.asks.daily());
-    if std::mem::replace(&mut doubt.person_needed, true) {
-        Action::Ask { at: ask_at }
-    } else {
-        Action::CallPerson { ask_at }
-    }
-}
-
-/// What follows from proof that nothing was executed; none where only a person may decide.
-fn proven_absent(
-    rules: &Rules,
-    progress: &mut Progress,
-    doubt: &Doubt,
-    at: Moment,
-) -> Option<Action> {
-    if doubt.person_needed {
-        return None;
-    }
-    if let Some(refusal) = progress.refusal.take() {
-        return Some(settle(progress, Outcome::Rejected(refusal)));
-    }
-    if let Some(reason) = progress.closed(rules, at) {
-        return Some(settle(progress, Outcome::NotSent(reason)));
-    }
-    if !progress.same_bytes {
-        return None;
-    }
-    progress.unclear = false;
-    progress.window_from = None;
-    progress.clean_starts += 1;
-    progress.stage = Stage::Between;
-    Some(await_turn(rules, progress, None, at))
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ fn asked(finding: Finding, control: bool, seconds: u64) -> Event {
     Event::Asked {
         finding,
         control,
+        unscheduled: false,
         began: at(seconds),
         ended: at(seconds),
     }
@@ -294,6 +295,7 @@ fn i1_a_wall_clock_that_jumps_forward_makes_no_absence_late() {
     let absent_after_the_jump = |seconds| Event::Asked {
         finding: Finding::Absent,
         control: true,
+        unscheduled: false,
         began: jumped(seconds),
         ended: jumped(seconds),
     };
@@ -540,12 +542,15 @@ fn any_event() -> impl Strategy<Value = Event> {
                 bank_answers,
             }
         }),
-        (finding, any::<bool>(), moment).prop_map(|(finding, control, at)| Event::Asked {
-            finding,
-            control,
-            began: at,
-            ended: at
-        }),
+        (finding, any::<bool>(), any::<bool>(), moment).prop_map(
+            |(finding, control, unscheduled, at)| Event::Asked {
+                finding,
+                control,
+                unscheduled,
+                began: at,
+                ended: at
+            }
+        ),
     ]
 }
 
@@ -579,4 +584,102 @@ proptest! {
             progress = next;
         }
     }
+}
+
+fn in_doubt() -> Progress {
+    let (progress, _) = step(calling(0), told(timeout(), 1));
+    step(progress, Event::Overdue(at(601))).0
+}
+
+fn asked_now(finding: Finding, seconds: u64) -> Event {
+    Event::Asked {
+        finding,
+        control: true,
+        unscheduled: true,
+        began: at(seconds),
+        ended: at(seconds),
+    }
+}
+
+#[test]
+fn no_number_of_asks_out_of_turn_brings_the_end_of_the_table_nearer() {
+    let (mut progress, action) = step(in_doubt(), asked(Finding::Ambiguous, true, 602));
+    let Action::Ask { at: planned } = action else {
+        panic!("{action:?}");
+    };
+    for seconds in 603..640 {
+        for finding in [Finding::Ambiguous, Finding::Unreadable, Finding::Barred] {
+            let (next, action) = step(progress, asked_now(finding, seconds));
+            assert_eq!(action, Action::Ask { at: planned });
+            progress = next;
+        }
+    }
+}
+
+#[test]
+fn i14_an_ask_out_of_turn_that_finds_the_job_settles_it() {
+    let found = Finding::Found { operation_id: None };
+    let (_, action) = step(in_doubt(), asked_now(found, 602));
+    let evidence = Evidence::Listed { operation_id: None };
+    assert_eq!(action, Action::Settle(Outcome::Succeeded(evidence)));
+}
+
+#[test]
+fn i1_two_hasty_asks_out_of_turn_prove_nothing() {
+    let (progress, _) = step(in_doubt(), asked_now(Finding::Absent, 602));
+    let (progress, action) = step(progress, asked_now(Finding::Absent, 603));
+    assert!(matches!(action, Action::Ask { .. }), "{action:?}");
+    assert!(progress.may_have_been_executed());
+}
+
+#[test]
+fn only_a_job_in_doubt_can_be_ruled_upon() {
+    for ruling in Ruling::ALL {
+        let (progress, action) = step(in_doubt(), Event::Ruled(ruling));
+        assert_eq!(action, Action::Settle(Outcome::Ruled(ruling)));
+        assert!(matches!(progress.stage(), Stage::Settled(_)));
+        assert!(advance(&RULES, job(), Event::Ruled(ruling)).is_err());
+        assert!(advance(&RULES, calling(0), Event::Ruled(ruling)).is_err());
+    }
+}
+
+fn proved(finding: Finding, control: bool) -> Event {
+    Event::Proved {
+        finding,
+        control,
+        at: at(1),
+    }
+}
+
+#[test]
+fn i1_a_later_generation_is_sent_only_after_a_list_that_does_not_show_the_job() {
+    let again = || job().again(false);
+    assert_eq!(again().first_action(at(0)), Action::Prove);
+    let (progress, action) = step(again(), proved(Finding::Absent, false));
+    assert!(matches!(action, Action::AwaitTurn { .. }));
+    assert_eq!(*progress.stage(), Stage::Ready);
+    let found = Finding::Found { operation_id: None };
+    let (_, action) = step(again(), proved(found, false));
+    assert!(matches!(action, Action::Settle(Outcome::Succeeded(_))));
+    for finding in [
+        Finding::OtherContent,
+        Finding::Ambiguous,
+        Finding::Unreadable,
+        Finding::Barred,
+    ] {
+        assert_eq!(step(again(), proved(finding, true)).1, Action::GiveBack);
+    }
+    assert!(
+        advance(&RULES, again(), Event::Turn(at(0))).is_err(),
+        "no call before the list was asked"
+    );
+}
+
+#[test]
+fn i1_after_a_persons_word_alone_only_a_proven_list_lets_a_job_run_again() {
+    let again = || job().again(true);
+    let (_, action) = step(again(), proved(Finding::Absent, false));
+    assert_eq!(action, Action::GiveBack);
+    let (_, action) = step(again(), proved(Finding::Absent, true));
+    assert!(matches!(action, Action::AwaitTurn { .. }));
 }

@@ -8,12 +8,22 @@
 use super::ports::{Sight, Standing, StoredOutcome};
 use crate::domain::digest::Digest;
 use crate::domain::key::Generation;
+use crate::domain::outcome::Status;
 
 /// What to do with a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The ledger knows nothing of it: run it.
     Run,
+    /// A person cancelled it before it came: end it at its turn.
+    RunCancelled,
+    /// It ended without moving money, and a person wants it run again: as the next generation.
+    RunAgain {
+        /// The generation that is over.
+        earlier: Generation,
+        /// How that one ended.
+        ended: StoredOutcome,
+    },
     /// It is over: publish the stored outcome again, and done.
     Replay(StoredOutcome),
     /// Its intent has no outcome: it is driven from the ledger; answer with the interim outcome.
@@ -22,9 +32,20 @@ pub(super) enum Decision {
     Conflict(Generation),
 }
 
-pub(super) fn decide(sight: &Sight, fingerprint: Digest) -> Decision {
+/// What to do with a delivery of this fingerprint; `again` where a named person wants what ended
+/// without moving money to be run again, also with corrected content.
+pub(super) fn decide(sight: &Sight, fingerprint: Digest, again: bool) -> Decision {
     match sight {
         Sight::Unknown => Decision::Run,
+        Sight::Cancelled => Decision::RunCancelled,
+        Sight::Known {
+            generation,
+            standing: Standing::Finished(outcome),
+            ..
+        } if again && may_run_again(outcome.status) => Decision::RunAgain {
+            earlier: *generation,
+            ended: outcome.clone(),
+        },
         Sight::Known {
             generation,
             fingerprint: known,
@@ -38,5 +59,17 @@ pub(super) fn decide(sight: &Sight, fingerprint: Digest) -> Decision {
             standing: Standing::InDoubt(_),
             ..
         } => Decision::Join,
+    }
+}
+
+/// Whether this status is proof that no money moved.
+const fn may_run_again(status: Status) -> bool {
+    match status {
+        Status::Rejected | Status::NotSent => true,
+        Status::Succeeded
+        | Status::Invalid
+        | Status::Conflict
+        | Status::InDoubt
+        | Status::Waiting => false,
     }
 }

@@ -23,20 +23,58 @@ const CONTROL_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait before it is: a list that lags shows it within minutes.
 const CONTROL_RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Asks the bank's list about a job, records the ask, and says what it found.
+/// What one reading of the list said, and when it was.
+pub(super) struct Reading {
+    pub(super) finding: Finding,
+    /// Whether the positive control was on record.
+    pub(super) control: bool,
+    pub(super) began: Moment,
+    pub(super) ended: Moment,
+}
+
+impl Reading {
+    /// As an event of a job in doubt.
+    pub(super) fn asked(self, unscheduled: bool) -> Event {
+        let Self {
+            finding,
+            control,
+            began,
+            ended,
+        } = self;
+        Event::Asked {
+            finding,
+            control,
+            unscheduled,
+            began,
+            ended,
+        }
+    }
+
+    /// As an event of a later generation before its first call.
+    pub(super) fn proved(self) -> Event {
+        Event::Proved {
+            finding: self.finding,
+            control: self.control,
+            at: self.ended,
+        }
+    }
+}
+
+/// Asks the bank's list about a job since this moment, records the ask about this generation, and
+/// says what it found.
 pub(super) async fn ask(
     tower: &Tower,
     job: &Job,
     job_ref: &JobRef,
-    intent_at: Moment,
-) -> Result<Event, LedgerError> {
+    since: Moment,
+) -> Result<Reading, LedgerError> {
     let _permit = tower
         .ask_permits
         .acquire()
         .await
         .expect("the semaphore is never closed");
     let began = tower.clocks.now();
-    let from = intent_at.bank.min(intent_at.wall).minus(ASK_LOOKBACK);
+    let from = since.bank.min(since.wall).minus(ASK_LOOKBACK);
     let (finding, evidence) = match tower.bank.list(&job.card_id, from).await {
         Ok(operations) => {
             let finding = listing::find(job, &operations);
@@ -54,7 +92,7 @@ pub(super) async fn ask(
         evidence,
     };
     tower.ledger.note_ask(job_ref.clone(), note).await?;
-    Ok(Event::Asked {
+    Ok(Reading {
         finding,
         control: tower.control.is_on_record(),
         began,

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::EngineError;
-use super::asking;
+use super::asking::{self, Reading};
+use super::orders::{Order, Orders, Reply, What};
 use super::pause::Pass;
 use super::ports::{
-    AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement, StoredOutcome,
+    Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement, StoredOutcome,
 };
 use super::publish::{Published, publish};
 use super::receipts::Receipts;
@@ -23,8 +24,10 @@ use super::tower::{Signal, Tower};
 use crate::domain::digest::Digest;
 use crate::domain::job::Job;
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
+use crate::domain::listing::Finding;
 use crate::domain::outcome::{DoubtReason, NotSentReason, Outcome, Status};
 use crate::domain::progress::{Action, Event, Progress, Record, Stage, advance};
+use crate::domain::request::{Person, RequestId, Ruling};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::{Unclarity, UnclearCause, Verdict};
 use crate::telemetry;
@@ -39,23 +42,42 @@ pub(super) enum Landing {
     Stopped,
     /// The ledger had a row for it after all: it must be admitted again.
     Elsewhere,
+    /// It was to be run again, and the bank's list did not say that nothing had moved.
+    Declined,
 }
 
 /// A job as a flight takes it up.
 pub(super) struct Flight {
     pub(super) job: Job,
+    pub(super) source: Arc<str>,
     pub(super) line: Option<u64>,
     pub(super) received_at: Timestamp,
     pub(super) start: Start,
     pub(super) receipts: Arc<Receipts>,
+    pub(super) orders: Orders,
 }
 
 /// Where a flight begins.
 pub(super) enum Start {
-    /// Nothing is durable; `panics` of earlier tasks are on record.
-    Fresh { panics: u32 },
+    /// Nothing is durable; `panics` of earlier tasks are on record, and perhaps a cancel.
+    Fresh { panics: u32, cancelled: bool },
+    /// An earlier generation ended without moving money.
+    Again(Again),
     /// The ledger has its intent and no outcome.
     Recovered(Box<OpenJob>),
+}
+
+/// What a later generation needs to know of the earlier ones.
+#[derive(Clone, Debug)]
+pub(super) struct Again {
+    /// The generation that is over.
+    pub(super) earlier: Generation,
+    /// Whether that one ended by a person's word alone.
+    pub(super) was_ruled: bool,
+    /// When the first was begun.
+    pub(super) since: Moment,
+    /// Who asked for this one.
+    pub(super) by: Person,
 }
 
 /// Flies a job until it is settled or the process stops.
@@ -93,6 +115,13 @@ struct Pilot {
     /// The right to call, from its turn until the call.
     turn: Option<(OwnedSemaphorePermit, Pass)>,
     answers_at_previous_attempt: Option<u64>,
+    orders: Orders,
+    /// What a later generation asks the list about before its first call.
+    again: Option<Again>,
+    /// The request whose ruling is being carried out.
+    ruled: Option<(RequestId, Answer)>,
+    /// When a request of this job may last have been on its way.
+    last_sent: Timestamp,
     doubted: bool,
     told_needs_longer: bool,
     told_person_needed: bool,
@@ -105,16 +134,19 @@ impl Pilot {
     ) -> Result<(Self, Progress, Action), EngineError> {
         let Flight {
             job,
+            source,
             line,
             received_at,
             start,
             receipts,
+            orders,
         } = flight;
         let now = tower.clocks.now();
         let body = wire::bank::request_body(&job);
-        let generation = match &start {
-            Start::Fresh { .. } => Generation::FIRST,
-            Start::Recovered(open) => open.intent.generation,
+        let (generation, again) = match &start {
+            Start::Fresh { .. } => (Generation::FIRST, None),
+            Start::Again(again) => (again.earlier.next(), Some(again.clone())),
+            Start::Recovered(open) => (open.intent.generation, None),
         };
         let key = IdempotencyKey::derive(&tower.settings.namespace, &job.entity_id, generation);
         let body_sha256 = Digest::of(&body);
@@ -126,14 +158,20 @@ impl Pilot {
                 generation,
                 key,
                 body_sha256,
+                source: source.as_ref().to_owned(),
                 line,
                 received_at,
+                again_by: again.as_ref().map(|again| again.by.clone()),
                 at: now,
             },
             body,
             notes: Vec::new(),
             turn: None,
             answers_at_previous_attempt: None,
+            orders,
+            again,
+            ruled: None,
+            last_sent: now.wall,
             doubted: false,
             told_needs_longer: false,
             told_person_needed: false,
@@ -141,12 +179,18 @@ impl Pilot {
         };
         let progress = Progress::new(key, not_after);
         let (progress, action) = match start {
-            Start::Fresh { panics } if panics >= POISON_PANICS => {
-                let progress = progress.closing(NotSentReason::Poison);
+            Start::Fresh { panics, cancelled } => {
+                let poison = (panics >= POISON_PANICS).then_some(NotSentReason::Poison);
+                let closing = poison.or(cancelled.then_some(NotSentReason::Cancelled));
+                let progress = match closing {
+                    Some(reason) => progress.closing(reason),
+                    None => progress,
+                };
                 let action = progress.first_action(now);
                 (progress, action)
             }
-            Start::Fresh { .. } => {
+            Start::Again(again) => {
+                let progress = progress.again(again.was_ruled);
                 let action = progress.first_action(now);
                 (progress, action)
             }
@@ -179,7 +223,9 @@ impl Pilot {
                 }),
             person_needed: open.person_needed,
             same_bytes: open.intent.body_sha256 == self.intent.body_sha256,
-            closing: (open.panics >= POISON_PANICS).then_some(NotSentReason::Poison),
+            closing: (open.panics >= POISON_PANICS)
+                .then_some(NotSentReason::Poison)
+                .or(open.cancelled.then_some(NotSentReason::Cancelled)),
             reason: match &open.doubt {
                 Some((_, reason)) => *reason,
                 None if panicked => DoubtReason::Panicked,
@@ -189,6 +235,10 @@ impl Pilot {
         let interrupted = record.attempts == 0;
         self.intent.at = open.intent.at;
         self.intent.body_sha256 = open.intent.body_sha256;
+        self.last_sent = open
+            .attempts
+            .last()
+            .map_or(open.intent.at.wall, |attempt| attempt.ended);
         if interrupted {
             self.notes.push(AttemptNote {
                 number: 1,
@@ -230,32 +280,47 @@ impl Pilot {
                 self.ask(progress, ask_at).await?
             }
             Action::Ask { at } => self.ask(progress, at).await?,
+            Action::Prove => self.prove().await?,
             Action::Settle(outcome) => self.settle(progress, outcome).await?,
-            Action::Keep => unreachable!("only a cancel is answered so, and none is told here"),
+            Action::GiveBack => Step::Landed(Landing::Declined),
+            Action::Keep => unreachable!("orders are read only while a flight waits"),
         })
     }
 
     /// Waits for a free call and an open flow. Holds neither while it waits for its time.
     async fn await_turn(&mut self, not_before: Option<Moment>, deadline: Option<Moment>) -> Step {
         self.turn = None;
+        if self.orders.ends_with_them {
+            // Taken up to be asked about, not to be sent.
+            return Step::Landed(Landing::Stopped);
+        }
         let tower = Arc::clone(&self.tower);
+        let card_id = self.intent.job.card_id.clone();
         let turn = async {
             if not_before.is_some() {
                 tower.clocks.sleep_until_some(not_before).await;
             }
             let permit = Arc::clone(&tower.call_permits).acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
-            let pass = tower.gate.pass(&self.intent.job.card_id).await;
+            let pass = tower.gate.pass(&card_id).await;
             (permit, pass)
         };
-        let event = tokio::select! {
-            biased;
-            () = tower.stop.asked() => return Step::Landed(Landing::Stopped),
-            turn = turn => {
-                self.turn = Some(turn);
-                Event::Turn(tower.clocks.now())
+        tokio::pin!(turn);
+        let event = loop {
+            tokio::select! {
+                biased;
+                () = tower.stop.asked() => return Step::Landed(Landing::Stopped),
+                order = self.orders.next() => if order.is_some_and(is_cancel) {
+                    break Event::Cancelled(tower.clocks.now());
+                },
+                turn = &mut turn => {
+                    self.turn = Some(turn);
+                    break Event::Turn(tower.clocks.now());
+                }
+                () = tower.clocks.sleep_until_some(deadline) => {
+                    break Event::Overdue(tower.clocks.now());
+                }
             }
-            () = tower.clocks.sleep_until_some(deadline) => Event::Overdue(tower.clocks.now()),
         };
         Step::Event(event)
     }
@@ -284,6 +349,7 @@ impl Pilot {
             .apply(card_id, &self.intent.key, &self.body)
             .await;
         let ended = tower.clocks.now();
+        self.last_sent = ended.wall;
         drop(permit);
         pass.heard(&verdict);
         if verdict.is_answer() {
@@ -383,20 +449,130 @@ impl Pilot {
         }
     }
 
-    /// Asks at this time; asks go on during a pause.
+    /// Asks at this time, or sooner where a person wants it; asks go on during a pause.
     async fn ask(&mut self, progress: &Progress, at: Moment) -> Result<Step, EngineError> {
         self.tell_how_long(progress).await;
-        tokio::select! {
+        let order = tokio::select! {
             biased;
             () = self.tower.stop.asked() => return Ok(Step::Landed(Landing::Stopped)),
-            () = self.tower.clocks.sleep_until(at) => {}
+            order = self.orders.next() => match order {
+                Some(order) => Some(order),
+                None => return Ok(Step::Landed(Landing::Stopped)),
+            },
+            () = self.tower.clocks.sleep_until(at) => None,
+        };
+        if order
+            .as_ref()
+            .is_some_and(|order| order.what == What::Cancel)
+        {
+            let now = self.tower.clocks.now();
+            order.map(is_cancel);
+            return Ok(Step::Event(Event::Cancelled(now)));
         }
-        let job_ref = self.job_ref();
-        let asking = asking::ask(&self.tower, &self.intent.job, &job_ref, self.intent.at);
+        let since = self.intent.at;
+        let Some(reading) = self.read_list(self.job_ref(), since).await? else {
+            return Ok(Step::Landed(Landing::Stopped));
+        };
+        let event = match order {
+            None => reading.asked(false),
+            Some(order) => self.follow_order(order, reading),
+        };
+        Ok(Step::Event(event))
+    }
+
+    /// What a person's order makes of what the list says. The list has the last word on what it
+    /// shows.
+    fn follow_order(&mut self, order: Order, reading: Reading) -> Event {
+        let found = match &reading.finding {
+            Finding::Found { .. } | Finding::FoundMore { .. } => true,
+            Finding::OtherContent
+            | Finding::Absent
+            | Finding::Ambiguous
+            | Finding::Unreadable
+            | Finding::Barred => false,
+        };
+        match order.what {
+            What::Rule { ruling, .. } if found => {
+                let words = format!(
+                    "the bank's list shows this job: it is succeeded by the bank's own word, not {} by \
+                     yours",
+                    ruling.as_str()
+                );
+                order.reply(match ruling {
+                    Ruling::Succeeded => Reply::Done(words),
+                    Ruling::NotSent => Reply::Declined(words),
+                });
+                reading.asked(true)
+            }
+            What::Rule {
+                ruling: Ruling::NotSent,
+                ..
+            } if self.may_still_arrive(reading.ended) => {
+                let words = "too early: what was sent last may still be executed. Look again when \
+                             the settle delay (engine.settle_delay_s) has passed since the last \
+                             attempt";
+                order.reply(Reply::Declined(words.to_owned()));
+                reading.asked(true)
+            }
+            What::Rule { request, ruling } => {
+                let answer = Answer {
+                    accepted: true,
+                    generation: Some(self.intent.generation),
+                    words: format!(
+                        "settled as {} by your word; the bank's list said: {}",
+                        ruling.as_str(),
+                        reading.finding.as_str()
+                    ),
+                    at: reading.ended.wall,
+                };
+                self.ruled = Some((request, answer));
+                order.reply(Reply::OnRecord);
+                Event::Ruled(ruling)
+            }
+            What::AskNow | What::Cancel => {
+                let said = reading.finding.as_str();
+                order.reply(Reply::Done(format!(
+                    "the bank was asked; its list said: {said}"
+                )));
+                reading.asked(true)
+            }
+        }
+    }
+
+    fn may_still_arrive(&self, now: Moment) -> bool {
+        let settle_delay = self.tower.settings.rules.asks.settle_delay();
+        now.wall.since(self.last_sent) < settle_delay
+    }
+
+    /// Asks whether an earlier generation was executed after all.
+    async fn prove(&mut self) -> Result<Step, EngineError> {
+        let again = self.again.clone();
+        let again = again.expect("only a later generation has something to prove");
+        let earlier = JobRef {
+            generation: again.earlier,
+            ..self.job_ref()
+        };
+        let Some(reading) = self.read_list(earlier, again.since).await? else {
+            return Ok(Step::Landed(Landing::Stopped));
+        };
+        telemetry::AskedBeforeAgain {
+            entity_id: &self.intent.job.entity_id,
+            finding: reading.finding.as_str(),
+        }
+        .emit();
+        Ok(Step::Event(reading.proved()))
+    }
+
+    /// One reading of the list, on record about this generation; none where the process stops.
+    async fn read_list(
+        &self,
+        about: JobRef,
+        since: Moment,
+    ) -> Result<Option<Reading>, LedgerError> {
         tokio::select! {
             biased;
-            () = self.tower.stop.asked() => Ok(Step::Landed(Landing::Stopped)),
-            event = asking => Ok(Step::Event(event?)),
+            () = self.tower.stop.asked() => Ok(None),
+            reading = asking::ask(&self.tower, &self.intent.job, &about, since) => reading.map(Some),
         }
     }
 
@@ -446,6 +622,7 @@ impl Pilot {
             intent: self.intent.clone(),
             attempts,
             outcome,
+            answers: self.ruled.take(),
         }
     }
 
@@ -460,4 +637,20 @@ impl Pilot {
     async fn tell(&self, signal: Signal) {
         drop(self.tower.signals.send(signal).await);
     }
+}
+
+/// Whether an order, which is replied to, cancels a job that waits for its turn.
+fn is_cancel(order: Order) -> bool {
+    let cancels = order.what == What::Cancel;
+    let words = if cancels {
+        "cancelled: it is not sent any more"
+    } else {
+        "this job is not in doubt now: it waits to be sent. Look again in a minute"
+    };
+    order.reply(if cancels {
+        Reply::Done(words.to_owned())
+    } else {
+        Reply::Declined(words.to_owned())
+    });
+    cancels
 }

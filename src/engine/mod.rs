@@ -19,6 +19,7 @@ mod asking;
 mod clock;
 mod flight;
 mod lanes;
+mod orders;
 mod pause;
 pub mod ports;
 mod publish;

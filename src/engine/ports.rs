@@ -5,6 +5,8 @@
 //!
 //! *What it refuses to know.* SQL, HTTP, AMQP and files.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::domain::digest::Digest;
@@ -12,6 +14,7 @@ use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
 use crate::domain::listing::ListedOperation;
 use crate::domain::outcome::{DoubtReason, Status};
+use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::Verdict;
 
@@ -94,7 +97,8 @@ pub trait Ledger: Send + Sync {
     /// What the ledger knows of each of these ids (its current generation), in the same order.
     async fn look(&self, entity_ids: Vec<EntityId>) -> Result<Vec<Sight>, LedgerError>;
 
-    /// Makes a job's intent durable, unless the ledger already has a row for it.
+    /// Makes a job's intent durable, unless the ledger already has a row for it; a row of the next
+    /// generation is made where the current one ended `rejected` or `not_sent`.
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError>;
 
     /// Makes a job's final outcome durable, with the attempts not yet on record. Final outcomes
@@ -129,6 +133,12 @@ pub trait Ledger: Send + Sync {
         limit: usize,
     ) -> Result<Vec<OpenJob>, LedgerError>;
 
+    /// The job of this id that has an intent and no final outcome, if it is so.
+    async fn open_job(&self, entity_id: EntityId) -> Result<Option<OpenJob>, LedgerError>;
+
+    /// When the first generation of this id was begun, if it was.
+    async fn first_begun_at(&self, entity_id: EntityId) -> Result<Option<Moment>, LedgerError>;
+
     /// Outcomes not yet marked as published, oldest first, at most `limit`. An interim outcome of
     /// a job that has settled since is not among them.
     async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError>;
@@ -149,6 +159,25 @@ pub trait Ledger: Send + Sync {
 
     /// Records the positive control.
     async fn note_control(&self, control: Control) -> Result<(), LedgerError>;
+
+    /// Makes a person's request durable; the process that owns the ledger answers it.
+    async fn request(
+        &self,
+        wish: Wish,
+        by: Person,
+        at: Timestamp,
+    ) -> Result<RequestId, LedgerError>;
+
+    /// Requests not yet answered, oldest first, at most `limit`.
+    async fn open_requests(&self, limit: usize) -> Result<Vec<Request>, LedgerError>;
+
+    /// Answers a request. The first answer is kept. An accepted cancel of a generation holds from
+    /// then on: [`Sight::Cancelled`], [`OpenJob::cancelled`].
+    async fn answer(&self, request: RequestId, answer: Answer) -> Result<(), LedgerError>;
+
+    /// Who holds the flow, and since when: the newest pause that no resume followed, answered or
+    /// not.
+    async fn held_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError>;
 }
 
 /// One generation of one job.
@@ -165,6 +194,8 @@ pub struct JobRef {
 pub enum Sight {
     /// Nothing.
     Unknown,
+    /// No job, and a person cancelled it before it came.
+    Cancelled,
     /// A job.
     Known {
         /// Its current generation.
@@ -196,10 +227,14 @@ pub struct Intent {
     pub key: IdempotencyKey,
     /// SHA-256 of the body that goes to the bank.
     pub body_sha256: Digest,
+    /// Where it came from, in words for people.
+    pub source: String,
     /// The line of its file, if any.
     pub line: Option<u64>,
     /// When its source offered it.
     pub received_at: Timestamp,
+    /// Who asked for this generation, where it is not the first.
+    pub again_by: Option<Person>,
     /// Now.
     pub at: Moment,
 }
@@ -223,6 +258,21 @@ pub struct Settlement {
     pub attempts: Vec<AttemptNote>,
     /// The outcome to keep and publish.
     pub outcome: StoredOutcome,
+    /// The request that decided it, answered in the same commit.
+    pub answers: Option<(RequestId, Answer)>,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it was done, or will be.
+    pub accepted: bool,
+    /// The generation that it was about, if any.
+    pub generation: Option<Generation>,
+    /// What came of it, in words for the one who asked.
+    pub words: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// One attempt, for the record.
@@ -283,6 +333,8 @@ pub struct OpenJob {
     pub doubt: Option<(StoredOutcome, DoubtReason)>,
     /// Whether a person must decide.
     pub person_needed: bool,
+    /// Whether a person cancelled it.
+    pub cancelled: bool,
     /// How often its task panicked.
     pub panics: u32,
 }
@@ -336,10 +388,14 @@ pub trait Source: Send {
 pub struct Delivery {
     /// The job.
     pub job: Job,
+    /// Where it comes from, in words for people.
+    pub source: Arc<str>,
     /// The line of its file, if any.
     pub line: Option<u64>,
     /// When it was offered.
     pub received_at: Timestamp,
+    /// Who wants it run again where it ended `rejected` or `not_sent`; none where that stays so.
+    pub again: Option<Person>,
     /// The source's right to exactly one answer.
     pub receipt: Box<dyn Receipt>,
 }

@@ -13,17 +13,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::admission::{Decision, decide};
-use super::flight::{Flight, Landing, Start, fly};
+use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::{Lanes, Place};
+use super::orders::{Order, Orders};
 use super::pause::Pause;
-use super::ports::{
-    Delivery, JobRef, LedgerError, OpenJob, Receipt, Sight, Standing, StoredOutcome,
-};
+use super::ports::{Delivery, JobRef, LedgerError, OpenJob, Receipt, Sight, StoredOutcome};
 use super::publish::{Published, keep_marking, publish, publish_leftovers};
 use super::receipts::{OpenReceipts, Receipts};
 use super::settings::{
-    Ending, Fence, MARKS_WAITING, MAX_IN_DOUBT, PARKING_PANICS, POISON_PANICS, RECOVERY_PAGE,
-    Settings,
+    Ending, Fence, MARKS_WAITING, MAX_IN_DOUBT, RECOVERY_PAGE, REQUESTS_AT_ONCE, Settings,
 };
 use super::stop::Stop;
 use super::tower::{Signal, Tower};
@@ -31,10 +29,14 @@ use super::{Ended, EngineError, Ports, asking};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
-use crate::domain::outcome::Status;
+use crate::domain::outcome::{RULED, Status};
+use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
-use crate::telemetry;
 use crate::wire;
+use crate::wire::outcome::OutcomeMessage;
+
+mod attend;
+mod landing;
 
 /// The source is asked again when an eighth of the room is free, so that admission reads the ledger
 /// for many jobs at once.
@@ -54,6 +56,8 @@ pub(super) struct River {
     chores: JoinSet<Result<(), EngineError>>,
     marking: JoinSet<Result<(), LedgerError>>,
     signals: mpsc::Receiver<Signal>,
+    /// What people ask, as the ledger shows it.
+    requests: mpsc::Receiver<Request>,
     open_receipts: OpenReceipts,
     in_doubt: usize,
     dry: bool,
@@ -63,12 +67,32 @@ pub(super) struct River {
 /// A job that was taken.
 struct Taken {
     job: Job,
+    source: Arc<str>,
     line: Option<u64>,
     received_at: Timestamp,
     fingerprint: Digest,
+    generation: Generation,
+    /// What an earlier generation left, where this one is not the first.
+    again: Option<Again>,
     receipts: Arc<Receipts>,
     panics: u32,
+    cancelled: bool,
     stand: Stand,
+    /// The way to its flight, once it flies.
+    orders: Option<mpsc::Sender<Order>>,
+}
+
+impl Taken {
+    /// How its flight begins where nothing durable says otherwise.
+    fn fresh_start(&self) -> Start {
+        match &self.again {
+            Some(again) => Start::Again(again.clone()),
+            None => Start::Fresh {
+                panics: self.panics,
+                cancelled: self.cancelled,
+            },
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +105,7 @@ enum Stand {
 /// Something that happened by itself.
 pub(super) enum Happening {
     Signal(Signal),
+    Requested(Request),
     Landed(Landed),
     ChoreEnded(Result<Result<(), EngineError>, JoinError>),
     MarkingEnded(Result<Result<(), LedgerError>, JoinError>),
@@ -99,6 +124,7 @@ impl River {
     ) -> Result<Self, EngineError> {
         let (marks, marks_waiting) = mpsc::channel(MARKS_WAITING);
         let (signal_sender, signals) = mpsc::channel(settings.in_flight);
+        let (request_sender, requests) = mpsc::channel(REQUESTS_AT_ONCE);
         let tower = Tower::new(ports, settings, stop, marks, signal_sender);
         let mut marking = JoinSet::new();
         marking.spawn(keep_marking(
@@ -116,6 +142,7 @@ impl River {
             chores: JoinSet::new(),
             marking,
             signals,
+            requests,
             open_receipts: OpenReceipts::default(),
             in_doubt: 0,
             dry: false,
@@ -129,12 +156,19 @@ impl River {
             river.tower.control.accepted(&intent.job, intent.at);
         }
         publish_leftovers(&river.tower).await?;
-        river.start_chores();
         river.recover().await?;
+        // What was asked while nobody owned the ledger comes before anything new is taken.
+        river.attend_to_waiting().await?;
+        river.start_chores(request_sender);
         Ok(river)
     }
 
-    fn start_chores(&mut self) {
+    fn start_chores(&mut self, requests: mpsc::Sender<Request>) {
+        let tower = Arc::clone(&self.tower);
+        self.chores.spawn(async move {
+            attend::watch_requests(&tower, requests).await?;
+            Ok(())
+        });
         let tower = Arc::clone(&self.tower);
         self.chores.spawn(async move {
             tower.gate.keep_probing(&*tower.bank).await;
@@ -186,14 +220,19 @@ impl River {
         }
         self.in_doubt += 1;
         let taken = Taken {
+            source: open.intent.source.as_str().into(),
             line: open.intent.line,
             received_at: open.intent.received_at,
             fingerprint: job.fingerprint(),
+            generation: open.intent.generation,
+            again: None,
             receipts: Receipts::new(self.open_receipts.clone()),
             panics: open.panics,
+            cancelled: open.cancelled,
             stand: Stand::InDoubt {
                 longer: open.person_needed,
             },
+            orders: None,
             job,
         };
         let entity_id = taken.job.entity_id.clone();
@@ -239,13 +278,21 @@ impl River {
                 taken.receipts.add(delivery.receipt).await;
                 return Ok(());
             }
-            return self
-                .refuse_copy(delivery, Generation::FIRST, fingerprint)
-                .await;
+            let generation = taken.generation;
+            return self.refuse_copy(delivery, generation, fingerprint).await;
         }
-        match decide(sight, fingerprint) {
+        match decide(sight, fingerprint, delivery.again.is_some()) {
             Decision::Run => {
-                self.take(delivery, fingerprint, 0).await;
+                self.take(delivery, fingerprint, false, None).await;
+                Ok(())
+            }
+            Decision::RunCancelled => {
+                self.take(delivery, fingerprint, true, None).await;
+                Ok(())
+            }
+            Decision::RunAgain { earlier, ended } => {
+                let again = self.earlier_generations(&delivery, earlier, &ended).await?;
+                self.take(delivery, fingerprint, false, again).await;
                 Ok(())
             }
             Decision::Replay(outcome) => {
@@ -259,11 +306,41 @@ impl River {
         }
     }
 
-    async fn take(&mut self, delivery: Delivery, fingerprint: Digest, panics: u32) {
+    /// What the next generation of a job needs to know; none where nobody asked for one.
+    async fn earlier_generations(
+        &self,
+        delivery: &Delivery,
+        earlier: Generation,
+        ended: &StoredOutcome,
+    ) -> Result<Option<Again>, LedgerError> {
+        let Some(by) = delivery.again.clone() else {
+            return Ok(None);
+        };
+        let entity_id = delivery.job.entity_id.clone();
+        let since = self.tower.ledger.first_begun_at(entity_id).await?;
+        let reason = OutcomeMessage::decode(&ended.body).and_then(|message| message.reason);
+        Ok(Some(Again {
+            earlier,
+            was_ruled: reason.is_none_or(|reason| reason == RULED)
+                && ended.status == Status::NotSent,
+            since: since.unwrap_or_else(|| self.tower.clocks.now()),
+            by,
+        }))
+    }
+
+    async fn take(
+        &mut self,
+        delivery: Delivery,
+        fingerprint: Digest,
+        cancelled: bool,
+        again: Option<Again>,
+    ) {
         let Delivery {
             job,
+            source,
             line,
             received_at,
+            again: _,
             receipt,
         } = delivery;
         let (card_id, entity_id) = (job.card_id.clone(), job.entity_id.clone());
@@ -274,19 +351,26 @@ impl River {
         }
         let receipts = Receipts::new(self.open_receipts.clone());
         receipts.add(receipt).await;
-        let stand = Stand::Queued;
         let taken = Taken {
             job,
+            source,
             line,
             received_at,
             fingerprint,
+            generation: again
+                .as_ref()
+                .map_or(Generation::FIRST, |again| again.earlier.next()),
+            again,
             receipts,
-            panics,
-            stand,
+            panics: 0,
+            cancelled,
+            stand: Stand::Queued,
+            orders: None,
         };
+        let start = taken.fresh_start();
         self.jobs.insert(entity_id.clone(), taken);
         if place == Place::First {
-            self.start(&entity_id, Start::Fresh { panics });
+            self.start(&entity_id, start);
         }
     }
 
@@ -320,19 +404,7 @@ impl River {
     }
 
     async fn find_open(&self, entity_id: &EntityId) -> Result<Option<OpenJob>, LedgerError> {
-        let mut after = None;
-        loop {
-            let page = self.next_open_jobs(&mut after).await?;
-            if page.is_empty() {
-                return Ok(None);
-            }
-            let found = page
-                .into_iter()
-                .find(|open| open.intent.job.entity_id == *entity_id);
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
+        self.tower.ledger.open_job(entity_id.clone()).await
     }
 
     /// A copy of a job that says something else: recorded and published as a fact about the copy.
@@ -347,6 +419,7 @@ impl River {
             line,
             received_at,
             receipt,
+            ..
         } = delivery;
         let namespace = &self.tower.settings.namespace;
         let event_id = EventId::of_conflict(namespace, &job.entity_id, generation, fingerprint);
@@ -403,8 +476,12 @@ impl River {
         if taken.stand == Stand::Queued {
             taken.stand = Stand::Flying;
         }
+        let (orders, waiting) = Orders::channel(false);
+        taken.orders = Some(orders);
         let flight = Flight {
+            orders: waiting,
             job: taken.job.clone(),
+            source: Arc::clone(&taken.source),
             line: taken.line,
             received_at: taken.received_at,
             start,
@@ -419,6 +496,7 @@ impl River {
         tokio::select! {
             biased;
             Some(signal) = self.signals.recv() => Happening::Signal(signal),
+            Some(request) = self.requests.recv() => Happening::Requested(request),
             Some(landed) = self.flying.join_next_with_id() => Happening::Landed(landed),
             Some(ended) = self.chores.join_next() => Happening::ChoreEnded(ended),
             Some(ended) = self.marking.join_next() => Happening::MarkingEnded(ended),
@@ -431,6 +509,7 @@ impl River {
     pub(super) async fn follow(&mut self, happening: Happening) -> Result<(), EngineError> {
         match happening {
             Happening::Signal(signal) => self.heed(signal).await,
+            Happening::Requested(request) => self.attend(request).await?,
             Happening::Landed(landed) => self.land(landed).await?,
             Happening::ChoreEnded(ended) => or_panic(ended)?,
             Happening::MarkingEnded(ended) => or_panic(ended)?,
@@ -475,117 +554,6 @@ impl River {
             if let Some(taken) = self.jobs.remove(&entity_id) {
                 taken.receipts.back().await;
             }
-        }
-    }
-
-    /// A flight ended.
-    async fn land(&mut self, landed: Landed) -> Result<(), EngineError> {
-        match landed {
-            Ok((task, result)) => {
-                let Some(entity_id) = self.by_task.remove(&task) else {
-                    return Ok(());
-                };
-                match result? {
-                    Landing::Settled => self.lands_settled(&entity_id),
-                    Landing::Stopped => self.lands_stopped(&entity_id).await,
-                    Landing::Elsewhere => self.lands_elsewhere(&entity_id).await?,
-                }
-                Ok(())
-            }
-            Err(error) if error.is_panic() => match self.by_task.remove(&error.id()) {
-                Some(entity_id) => self.lands_panicked(&entity_id).await,
-                None => Ok(()),
-            },
-            Err(_cancelled) => Ok(()),
-        }
-    }
-
-    fn lands_settled(&mut self, entity_id: &EntityId) {
-        if let Some(taken) = self.jobs.remove(entity_id) {
-            self.in_doubt -= usize::from(matches!(taken.stand, Stand::InDoubt { .. }));
-            self.let_next_start(&taken.job.card_id, entity_id);
-        }
-    }
-
-    async fn lands_stopped(&mut self, entity_id: &EntityId) {
-        if let Some(taken) = self.jobs.remove(entity_id) {
-            taken.receipts.back().await;
-        }
-    }
-
-    /// The ledger had a row for it after all.
-    async fn lands_elsewhere(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
-        let Some(taken) = self.jobs.remove(entity_id) else {
-            return Ok(());
-        };
-        self.in_doubt -= usize::from(matches!(taken.stand, Stand::InDoubt { .. }));
-        self.let_next_start(&taken.job.card_id, entity_id);
-        let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
-        match sights.into_iter().next() {
-            Some(Sight::Known {
-                standing: Standing::Finished(outcome),
-                fingerprint,
-                ..
-            }) if fingerprint == taken.fingerprint => self.answer(outcome, taken.receipts),
-            Some(_) | None => taken.receipts.back().await,
-        }
-        Ok(())
-    }
-
-    /// A fault of ours: the job goes on from the ledger, never from memory.
-    async fn lands_panicked(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
-        let panics = self.tower.ledger.note_panic(entity_id.clone()).await?;
-        telemetry::JobPanicked { entity_id, panics }.emit();
-        if panics >= PARKING_PANICS {
-            return self.park(entity_id).await;
-        }
-        let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
-        match sights.into_iter().next() {
-            Some(Sight::Known {
-                standing: Standing::Finished(_),
-                ..
-            }) => self.lands_elsewhere(entity_id).await,
-            Some(Sight::Known {
-                standing: Standing::InDoubt(_),
-                ..
-            }) => {
-                let open = self.find_open(entity_id).await?;
-                if let (Some(open), Some(taken)) = (open, self.jobs.get_mut(entity_id)) {
-                    let was = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: false });
-                    self.in_doubt += usize::from(!matches!(was, Stand::InDoubt { .. }));
-                    self.start(entity_id, Start::Recovered(Box::new(open)));
-                }
-                Ok(())
-            }
-            Some(Sight::Unknown) | None => {
-                let panics = panics.min(POISON_PANICS);
-                if let Some(taken) = self.jobs.get_mut(entity_id) {
-                    taken.panics = panics;
-                }
-                self.start(entity_id, Start::Fresh { panics });
-                Ok(())
-            }
-        }
-    }
-
-    /// A job whose task panics whatever is done takes no further task in this process: its card is
-    /// shut, and what is not answered is given back.
-    async fn park(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
-        let Some(taken) = self.jobs.get_mut(entity_id) else {
-            return Ok(());
-        };
-        let before = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: true });
-        self.in_doubt += usize::from(!matches!(before, Stand::InDoubt { .. }));
-        taken.receipts.back().await;
-        let card_id = taken.job.card_id.clone();
-        self.give_back_behind(&card_id).await;
-        Ok(())
-    }
-
-    fn let_next_start(&mut self, card_id: &CardId, entity_id: &EntityId) {
-        if let Some(next) = self.lanes.leave(card_id, entity_id) {
-            let panics = self.jobs.get(&next).map_or(0, |taken| taken.panics);
-            self.start(&next, Start::Fresh { panics });
         }
     }
 

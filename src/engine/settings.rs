@@ -53,6 +53,11 @@ const WAIT_MAX: Duration = Duration::from_secs(86_400);
 pub const POISON_PANICS: u32 = 3;
 /// Panics after which a job takes no further task: even ending it as poison panics.
 pub const PARKING_PANICS: u32 = 6;
+/// Requests of people taken at once: more than people type in a moment; the rest wait in the
+/// ledger.
+pub const REQUESTS_AT_ONCE: usize = 64;
+/// How often the ledger is looked at for requests: the design promises an answer within a second.
+pub const REQUESTS_EVERY: Duration = Duration::from_millis(500);
 /// First wait before an outcome that was not confirmed is published again.
 pub const PUBLISH_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait before it is.

@@ -17,6 +17,7 @@ use super::refusal::{FileRefusal, FilesError};
 use super::row::Rows;
 use super::spool::Spool;
 use crate::domain::outcome::Status;
+use crate::domain::request::Person;
 use crate::engine::ports::{Clock, Delivery, Receipt, Source, SourceError, StoredOutcome};
 
 /// The most rows read in one call: reading is done in place, from a file that was just written and
@@ -73,6 +74,8 @@ impl RowCounts {
 /// Offers the rows of a checked file.
 pub struct FileSource {
     rows: Rows,
+    name: Arc<str>,
+    again: Option<Person>,
     counts: Arc<RowCounts>,
     clock: Arc<dyn Clock>,
 }
@@ -113,9 +116,18 @@ impl FileSource {
         }
         Ok(Self {
             rows: Rows::open(spool, rules)?,
+            name: spool.name().as_str().into(),
+            again: None,
             counts: Arc::default(),
             clock,
         })
+    }
+
+    /// From now on, asks for rows that ended without moving money to be run again, for this person.
+    #[must_use]
+    pub fn again(mut self, by: Option<Person>) -> Self {
+        self.again = by;
+        self
     }
 
     /// The counts, to be watched while the file is run.
@@ -141,8 +153,10 @@ impl Source for FileSource {
             })?;
             deliveries.push(Delivery {
                 job,
+                source: Arc::clone(&self.name),
                 line: Some(row.line),
                 received_at,
+                again: self.again.clone(),
                 receipt: Box::new(RowReceipt(Arc::clone(&self.counts))),
             });
         }

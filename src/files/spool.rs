@@ -21,6 +21,8 @@ const COPY_CHUNK_BYTES: usize = 128 * 1024;
 /// How much of the beginning is looked at to tell text from other formats, in bytes: an
 /// `OpenDocument` file names itself within the first 100.
 const HEAD_BYTES: usize = 512;
+/// The longest name kept on record, in characters: the longest that file systems take.
+const NAME_MAX_CHARS: usize = 255;
 const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A private copy of a file, with its hash.
@@ -72,6 +74,14 @@ impl Spool {
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// Its name without folders, for the record: on one line and bounded.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self.file.rsplit('/').next().unwrap_or_default();
+        let visible = name.chars().map(|c| if c.is_control() { ' ' } else { c });
+        visible.take(NAME_MAX_CHARS).collect()
     }
 
     /// Its size in bytes.

@@ -16,11 +16,12 @@ use super::rules::{self, Breach};
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
 use crate::domain::outcome::DoubtReason;
+use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::Verdict;
 use crate::engine::ports::{
-    AskNote, AttemptNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob, Settlement,
-    Sight, Standing, StoredOutcome,
+    Answer, AskNote, AttemptNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob,
+    Settlement, Sight, Standing, StoredOutcome,
 };
 
 /// A ledger that lives as long as its last clone.
@@ -50,6 +51,7 @@ struct Books {
     events: HashMap<EventId, usize>,
     panics: HashMap<EntityId, u32>,
     control: Option<Control>,
+    requests: Vec<(Request, Option<Answer>)>,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,9 @@ impl Books {
 
     fn sight(&self, entity_id: &EntityId) -> Sight {
         let Some((generation, position)) = self.current(entity_id) else {
+            if self.is_cancelled(entity_id, Generation::FIRST) {
+                return Sight::Cancelled;
+            }
             return Sight::Unknown;
         };
         let job = self.job(position);
@@ -116,12 +121,29 @@ impl Books {
         }
     }
 
+    fn is_cancelled(&self, entity_id: &EntityId, generation: Generation) -> bool {
+        self.requests.iter().any(|(request, answer)| {
+            let about = matches!(&request.wish, Wish::Cancel(cancelled) if cancelled == entity_id);
+            let holds = |answer: &Answer| answer.accepted && answer.generation == Some(generation);
+            about && answer.as_ref().is_some_and(holds)
+        })
+    }
+
+    fn answer(&mut self, id: RequestId, answer: Answer) {
+        if let Some((_, kept)) = self.requests.iter_mut().find(|(r, _)| r.id == id) {
+            kept.get_or_insert(answer);
+        }
+    }
+
     /// Checks everything that could refuse this settlement; `Some` where its job is on record.
     fn admit(&self, settlement: &Settlement) -> Result<Option<usize>, Breach> {
         let intent = &settlement.intent;
         let Some(position) = self.find(&intent.job.entity_id, intent.generation) else {
             let current = self.current(&intent.job.entity_id);
-            let current = current.map(|(generation, at)| (generation, self.job(at).last.is_some()));
+            let current = current.map(|(generation, at)| {
+                let last = self.job(at).last.map(|last| self.outcome(last).status);
+                (generation, last.is_some_and(rules::may_be_followed))
+            });
             rules::check_new_row(current, intent.generation)?;
             check_attempts(&BTreeMap::new(), &settlement.attempts)?;
             self.check_event(settlement)?;
@@ -180,6 +202,9 @@ impl Books {
         rules::check_settlement(&settlement)?;
         let found = self.admit(&settlement)?;
         let position = found.unwrap_or_else(|| self.open_row(&settlement.intent));
+        if let Some((request, answer)) = settlement.answers {
+            self.answer(request, answer);
+        }
         if self.job(position).last.is_none() {
             add_attempts(self.job_mut(position), settlement.attempts);
             let last = self.keep(settlement.outcome, Some(position));
@@ -229,6 +254,7 @@ impl Books {
             attempts: job.attempts.values().cloned().collect(),
             doubt: doubt.map(|(interim, reason)| (self.outcome(interim).clone(), reason)),
             person_needed: job.person_needed,
+            cancelled: self.is_cancelled(&job.intent.job.entity_id, job.intent.generation),
             panics: panics.copied().unwrap_or_default(),
         }
     }
@@ -287,7 +313,7 @@ impl Ledger for MemoryLedger {
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
         let mut books = self.books();
         let sight = books.sight(&intent.job.entity_id);
-        if sight != Sight::Unknown {
+        if !rules::may_begin(&sight, intent.generation) {
             return Ok(Begun::AlreadyThere(sight));
         }
         books.open_row(&intent);
@@ -354,6 +380,22 @@ impl Ledger for MemoryLedger {
             .collect())
     }
 
+    async fn open_job(&self, entity_id: EntityId) -> Result<Option<OpenJob>, LedgerError> {
+        let books = self.books();
+        let current = books.current(&entity_id);
+        let job = current.map(|(_, position)| books.job(position));
+        Ok(job
+            .filter(|job| job.last.is_none())
+            .map(|job| books.open_job(job)))
+    }
+
+    async fn first_begun_at(&self, entity_id: EntityId) -> Result<Option<Moment>, LedgerError> {
+        let books = self.books();
+        let first = books.generations.get(&entity_id);
+        let first = first.and_then(|generations| generations.first_key_value());
+        Ok(first.map(|(_, &position)| books.job(position).intent.at))
+    }
+
     async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
         let books = self.books();
         Ok(books
@@ -398,5 +440,44 @@ impl Ledger for MemoryLedger {
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {
         self.books().control = Some(control);
         Ok(())
+    }
+
+    async fn request(
+        &self,
+        wish: Wish,
+        by: Person,
+        at: Timestamp,
+    ) -> Result<RequestId, LedgerError> {
+        let mut books = self.books();
+        let number = i64::try_from(books.requests.len()).unwrap_or(i64::MAX);
+        let id = RequestId::new(number.saturating_add(1));
+        books.requests.push((Request { id, wish, by, at }, None));
+        Ok(id)
+    }
+
+    async fn open_requests(&self, limit: usize) -> Result<Vec<Request>, LedgerError> {
+        let books = self.books();
+        let open = books.requests.iter().filter(|(_, answer)| answer.is_none());
+        Ok(open
+            .take(limit)
+            .map(|(request, _)| request.clone())
+            .collect())
+    }
+
+    async fn answer(&self, request: RequestId, answer: Answer) -> Result<(), LedgerError> {
+        self.books().answer(request, answer);
+        Ok(())
+    }
+
+    async fn held_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
+        let books = self.books();
+        let newest = books
+            .requests
+            .iter()
+            .rev()
+            .find(|(request, _)| matches!(request.wish, Wish::Pause | Wish::Resume));
+        Ok(newest
+            .filter(|(request, _)| request.wish == Wish::Pause)
+            .map(|(request, _)| (request.by.clone(), request.at)))
     }
 }

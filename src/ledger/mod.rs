@@ -15,6 +15,7 @@
 
 mod anchor;
 mod error;
+pub mod history;
 mod memory;
 mod place;
 mod rules;
@@ -22,4 +23,4 @@ mod sqlite;
 
 pub use error::{Forgotten, OpenError};
 pub use memory::MemoryLedger;
-pub use sqlite::{Binding, SqliteLedger};
+pub use sqlite::{Binding, PruneStep, SqliteLedger, Visitor};

@@ -8,7 +8,7 @@
 use crate::domain::digest::Digest;
 use crate::domain::key::Generation;
 use crate::domain::outcome::Status;
-use crate::engine::ports::{Intent, Settlement, StoredOutcome};
+use crate::engine::ports::{Intent, Settlement, Sight, Standing, StoredOutcome};
 
 /// A caller broke a rule of the port: an invariant of this program does not hold.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,14 +89,47 @@ pub(super) fn check_same_job(recorded: Digest, intent: &Intent) -> Result<(), Br
     }
 }
 
-/// A row may be made for an unknown id, or as the generation after one that is settled.
+/// A row may be made for an unknown id, or as the generation after one that ended without moving
+/// money (I1).
 pub(super) fn check_new_row(
     current: Option<(Generation, bool)>,
     new: Generation,
 ) -> Result<(), Breach> {
     match current {
         None => Ok(()),
-        Some((generation, true)) if generation.get().checked_add(1) == Some(new.get()) => Ok(()),
-        Some(_) => Err(Breach("a generation does not follow a settled one")),
+        Some((generation, true)) if generation.next() == new => Ok(()),
+        Some(_) => Err(Breach(
+            "a generation does not follow one that ended without moving money",
+        )),
+    }
+}
+
+/// Whether a job that ended so moved no money, so that another generation may follow.
+pub(super) const fn may_be_followed(status: Status) -> bool {
+    match status {
+        Status::Rejected | Status::NotSent => true,
+        Status::Succeeded
+        | Status::Invalid
+        | Status::Conflict
+        | Status::InDoubt
+        | Status::Waiting => false,
+    }
+}
+
+/// Whether a job may begin as this generation: the first where nothing is known, the next where the
+/// current one ended without moving money.
+pub(super) fn may_begin(sight: &Sight, new: Generation) -> bool {
+    match sight {
+        Sight::Unknown => new == Generation::FIRST,
+        Sight::Known {
+            generation,
+            standing: Standing::Finished(outcome),
+            ..
+        } => may_be_followed(outcome.status) && generation.next() == new,
+        Sight::Cancelled
+        | Sight::Known {
+            standing: Standing::InDoubt(_),
+            ..
+        } => false,
     }
 }

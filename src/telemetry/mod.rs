@@ -130,6 +130,52 @@ impl PersonNeeded<'_> {
     }
 }
 
+/// A job is to be run again: the bank's list was asked whether it had been executed after all.
+#[derive(Debug)]
+pub struct AskedBeforeAgain<'a> {
+    /// The job.
+    pub entity_id: &'a EntityId,
+    /// What the list said.
+    pub finding: &'static str,
+}
+
+impl AskedBeforeAgain<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        info!(
+            entity_id = self.entity_id.as_str(),
+            finding = self.finding,
+            "the bank's list was asked before a job is run again"
+        );
+    }
+}
+
+/// A person's request was answered.
+#[derive(Debug)]
+pub struct RequestAnswered<'a> {
+    /// What was asked.
+    pub wish: &'static str,
+    /// About which job, if about one.
+    pub entity_id: Option<&'a EntityId>,
+    /// Who asked.
+    pub by: &'a str,
+    /// Whether it was done, or will be.
+    pub accepted: bool,
+}
+
+impl RequestAnswered<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        info!(
+            wish = self.wish,
+            entity_id = self.entity_id.map(EntityId::as_str),
+            by = self.by,
+            accepted = self.accepted,
+            "a person's request was answered"
+        );
+    }
+}
+
 /// A job's task panicked: a fault of ours.
 #[derive(Debug)]
 pub struct JobPanicked<'a> {

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bank::Money;
-use crate::domain::job::Job;
+use crate::domain::job::{EntityId, Job};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
 use crate::domain::outcome::{Evidence, Outcome, Status};
 use crate::domain::time::Timestamp;
@@ -130,6 +130,38 @@ pub fn of_conflict(copy: &Job, about: Circumstances<'_>) -> OutcomeMessage {
     }
 }
 
+/// What is still known of the outcome of a job that was pruned: its event id says that it is the
+/// same, what it said besides is gone.
+#[must_use]
+pub fn of_pruned(
+    entity_id: &EntityId,
+    generation: Generation,
+    status: Status,
+    event_id: EventId,
+    settled_at: Timestamp,
+) -> OutcomeMessage {
+    OutcomeMessage {
+        schema: SCHEMA.to_owned(),
+        event_id: event_id.to_string(),
+        seq: 1,
+        entity_id: Some(entity_id.as_str().to_owned()),
+        card_id: None,
+        operation: None,
+        amount: None,
+        status: status.as_str().to_owned(),
+        is_final: status.is_final(),
+        idempotency_key: None,
+        generation: Some(generation.get()),
+        attempts: 0,
+        bank: None,
+        reason: Some("pruned".to_owned()),
+        batch_id: None,
+        line: None,
+        received_at: None,
+        settled_at: settled_at.to_string(),
+    }
+}
+
 fn about_message(job: &Job, status: Status, about: Circumstances<'_>) -> OutcomeMessage {
     OutcomeMessage {
         schema: SCHEMA.to_owned(),
@@ -182,7 +214,7 @@ fn bank_words(outcome: &Outcome) -> Option<BankWords> {
             log_id: refusal.log_id.clone(),
             operation_id: None,
         }),
-        Outcome::NotSent(_) | Outcome::InDoubt(_) => None,
+        Outcome::NotSent(_) | Outcome::Ruled(_) | Outcome::InDoubt(_) => None,
     }
 }
 

@@ -13,10 +13,12 @@ use proptest::prelude::*;
 use tanda::domain::job::{Job, Operation};
 use tanda::domain::key::Namespace;
 use tanda::domain::outcome::{DoubtReason, Status};
+use tanda::domain::request::{EvidenceText, Person, Request, Ruling, Wish};
 use tanda::domain::time::{Moment, Timestamp};
 use tanda::domain::verdict::{Deferral, Refusal, RefusalError, Unclarity, UnclearCause, Verdict};
 use tanda::engine::ports::{
-    AskNote, Begun, Control, Intent, JobRef, Ledger, OpenJob, Sight, Standing, StoredOutcome,
+    Answer, AskNote, Begun, Control, Intent, JobRef, Ledger, OpenJob, Settlement, Sight, Standing,
+    StoredOutcome,
 };
 use tanda::ledger::{Binding, MemoryLedger, SqliteLedger};
 use tempfile::TempDir;
@@ -86,6 +88,12 @@ promises![
     i5_an_outcome_of_the_wrong_kind_is_refused,
     an_outcome_of_another_job_is_refused,
     a_generation_follows_a_settled_one,
+    i1_no_generation_follows_one_that_moved_money,
+    i6_a_later_generation_begins_only_after_proof_and_only_the_next,
+    a_request_is_answered_once_and_in_order,
+    an_accepted_cancel_is_found_before_and_after_its_job_comes,
+    the_newest_pause_or_resume_says_who_holds_the_flow,
+    a_ruling_answers_its_request_in_the_same_commit,
 ];
 
 async fn see(ledger: &dyn Ledger, name: &str) -> Sight {
@@ -96,7 +104,7 @@ async fn see(ledger: &dyn Ledger, name: &str) -> Sight {
 async fn standing(ledger: &dyn Ledger, name: &str) -> Standing {
     match see(ledger, name).await {
         Sight::Known { standing, .. } => standing,
-        Sight::Unknown => panic!("{name} is unknown"),
+        Sight::Unknown | Sight::Cancelled => panic!("{name} is unknown"),
     }
 }
 
@@ -234,6 +242,7 @@ async fn an_open_job_reads_back_as_it_was_recorded(ledger: &dyn Ledger) {
     ledger.begin(full).await.expect("begun");
     ledger.begin(plain.clone()).await.expect("begun");
     let nothing_more = |intent| OpenJob {
+        cancelled: false,
         intent,
         attempts: vec![],
         doubt: None,
@@ -517,8 +526,170 @@ async fn a_generation_follows_a_settled_one(ledger: &dyn Ledger) {
         standing: Standing::Finished(paid.outcome),
     };
     assert_eq!(see(ledger, "A").await, expected);
-    let skipped = settlement(&intent_of(job("A"), 4), Status::Succeeded);
+    let skipped = settlement(&intent_of(job("B"), 1), Status::Rejected);
+    ledger.settle(skipped).await.expect("settled");
+    let skipped = settlement(&intent_of(job("B"), 3), Status::Succeeded);
     assert!(ledger.settle(skipped).await.is_err());
+}
+
+async fn i1_no_generation_follows_one_that_moved_money(ledger: &dyn Ledger) {
+    let paid = settlement(&intent("A"), Status::Succeeded);
+    ledger.settle(paid).await.expect("settled");
+    let second = intent_of(job("A"), 2);
+    let begun = ledger.begin(second.clone()).await.expect("an answer");
+    assert!(matches!(begun, Begun::AlreadyThere(_)), "{begun:?}");
+    assert!(
+        ledger
+            .settle(settlement(&second, Status::Succeeded))
+            .await
+            .is_err()
+    );
+}
+
+async fn i6_a_later_generation_begins_only_after_proof_and_only_the_next(ledger: &dyn Ledger) {
+    ledger.begin(intent("A")).await.expect("begun");
+    let second = intent_of(job("A"), 2);
+    let early = ledger.begin(second.clone()).await.expect("an answer");
+    assert!(
+        matches!(early, Begun::AlreadyThere(_)),
+        "the first is not over"
+    );
+    let refused = settlement(&intent("A"), Status::Rejected);
+    ledger.settle(refused).await.expect("settled");
+    let third = ledger.begin(intent_of(job("A"), 3)).await;
+    assert!(matches!(third.expect("an answer"), Begun::AlreadyThere(_)));
+    assert_eq!(
+        ledger.begin(second.clone()).await.expect("begun"),
+        Begun::Yes
+    );
+    let twice = ledger.begin(second.clone()).await.expect("an answer");
+    assert!(
+        matches!(twice, Begun::AlreadyThere(_)),
+        "a double click is a no-op"
+    );
+    let open = ledger.open_job(id("A")).await.expect("a read");
+    assert_eq!(open.expect("an open job").intent, second);
+    let first_at = ledger.first_begun_at(id("A")).await.expect("a read");
+    assert_eq!(first_at, Some(intent("A").at));
+}
+
+async fn a_request_is_answered_once_and_in_order(ledger: &dyn Ledger) {
+    let by = Person::parse("Ana").expect("a name");
+    let at = Timestamp::from_millis(1_700_000_002_000);
+    let settle = Wish::Settle {
+        entity_id: id("A"),
+        ruling: Ruling::NotSent,
+        evidence: EvidenceText::parse("the bank's letter of 3 Nov").expect("words"),
+    };
+    let mut asked = Vec::new();
+    for wish in [
+        settle,
+        Wish::Reconcile(None),
+        Wish::Reconcile(Some(id("B"))),
+    ] {
+        let number = ledger.request(wish.clone(), by.clone(), at).await;
+        asked.push(Request {
+            id: number.expect("a number"),
+            wish,
+            by: by.clone(),
+            at,
+        });
+    }
+    assert_eq!(ledger.open_requests(9).await.expect("a read"), asked);
+    assert_eq!(ledger.open_requests(1).await.expect("a read"), asked[..1]);
+    let answer = |words: &str| Answer {
+        accepted: true,
+        generation: None,
+        words: words.to_owned(),
+        at,
+    };
+    ledger
+        .answer(asked[0].id, answer("done"))
+        .await
+        .expect("answered");
+    ledger
+        .answer(asked[0].id, answer("again"))
+        .await
+        .expect("dropped");
+    assert_eq!(ledger.open_requests(9).await.expect("a read"), asked[1..]);
+}
+
+async fn an_accepted_cancel_is_found_before_and_after_its_job_comes(ledger: &dyn Ledger) {
+    let by = Person::parse("Ana").expect("a name");
+    let at = Timestamp::from_millis(1_700_000_002_000);
+    for (name, accepted) in [("A", true), ("B", false)] {
+        let wish = Wish::Cancel(id(name));
+        let request = ledger.request(wish, by.clone(), at).await.expect("asked");
+        assert_eq!(see(ledger, name).await, Sight::Unknown, "not yet answered");
+        let answer = Answer {
+            accepted,
+            generation: Some(generation(1)),
+            words: "said".to_owned(),
+            at,
+        };
+        ledger.answer(request, answer).await.expect("answered");
+    }
+    assert_eq!(see(ledger, "A").await, Sight::Cancelled);
+    assert_eq!(see(ledger, "B").await, Sight::Unknown);
+    let begun = ledger.begin(intent("A")).await.expect("an answer");
+    assert_eq!(begun, Begun::AlreadyThere(Sight::Cancelled));
+    ledger.begin(intent("B")).await.expect("begun");
+    assert!(!open_jobs(ledger).await[0].cancelled);
+    let second = ledger.request(Wish::Cancel(id("B")), by, at).await;
+    let answer = Answer {
+        accepted: true,
+        generation: Some(generation(1)),
+        words: "said".to_owned(),
+        at,
+    };
+    ledger
+        .answer(second.expect("asked"), answer)
+        .await
+        .expect("answered");
+    assert!(open_jobs(ledger).await[0].cancelled);
+    let refused = settlement(&intent("B"), Status::NotSent);
+    ledger.settle(refused).await.expect("settled");
+    let next = ledger.begin(intent_of(job("B"), 2)).await.expect("begun");
+    assert_eq!(next, Begun::Yes, "a cancel is about one generation");
+    assert!(!open_jobs(ledger).await[0].cancelled);
+}
+
+async fn the_newest_pause_or_resume_says_who_holds_the_flow(ledger: &dyn Ledger) {
+    let (ana, beto) = ("Ana", "Beto");
+    let by = |name| Person::parse(name).expect("a name");
+    let at = Timestamp::from_millis(1_700_000_002_000);
+    assert_eq!(ledger.held_by().await.expect("a read"), None);
+    for (wish, name, held) in [
+        (Wish::Pause, ana, Some(ana)),
+        (Wish::Pause, beto, Some(beto)),
+        (Wish::Resume, ana, None),
+        (Wish::Resume, ana, None),
+        (Wish::Pause, ana, Some(ana)),
+    ] {
+        ledger.request(wish, by(name), at).await.expect("asked");
+        let holds = held.map(|name| (by(name), at));
+        assert_eq!(ledger.held_by().await.expect("a read"), holds);
+    }
+}
+
+async fn a_ruling_answers_its_request_in_the_same_commit(ledger: &dyn Ledger) {
+    ledger.begin(intent("A")).await.expect("begun");
+    let by = Person::parse("Ana").expect("a name");
+    let at = Timestamp::from_millis(1_700_000_002_000);
+    let request = ledger.request(Wish::Reconcile(Some(id("A"))), by, at).await;
+    let answer = Answer {
+        accepted: true,
+        generation: Some(generation(1)),
+        words: "settled".to_owned(),
+        at,
+    };
+    let ruled = Settlement {
+        answers: Some((request.expect("asked"), answer)),
+        ..settlement(&intent("A"), Status::NotSent)
+    };
+    ledger.settle(ruled).await.expect("settled");
+    assert_eq!(ledger.open_requests(9).await.expect("a read"), []);
+    assert!(matches!(standing(ledger, "A").await, Standing::Finished(_)));
 }
 
 // ---- the same answers ---------------------------------------------------------------------------

@@ -184,7 +184,7 @@ async fn the_files_are_their_owners_alone() {
 async fn a_ledger_of_a_later_version_is_refused() {
     let dir = used().await;
     let db = Connection::open(dir.path().join(NAME)).expect("the file");
-    db.pragma_update(None, "user_version", 2)
+    db.pragma_update(None, "user_version", 99)
         .expect("a version");
     drop(db);
     let refused = refusal(dir.path());
@@ -192,8 +192,8 @@ async fn a_ledger_of_a_later_version_is_refused() {
         matches!(
             refused,
             OpenError::Newer {
-                found: 2,
-                known: 1,
+                found: 99,
+                known: 2,
                 ..
             }
         ),
@@ -491,4 +491,41 @@ async fn a_clone_of_a_memory_ledger_is_the_same_ledger() {
     ledger.clone().begin(intent("A")).await.expect("begun");
     let again = ledger.begin(intent("A")).await.expect("an answer");
     assert!(matches!(again, Begun::AlreadyThere(_)));
+}
+
+/// What the first format wrote is read back whole after the migration, and its triggers still hold.
+#[tokio::test]
+async fn a_ledger_of_the_first_format_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(NAME);
+    let db = Connection::open(&path).expect("a file");
+    db.execute_batch(include_str!("ledger/version_1.sql"))
+        .expect("the first format");
+    drop(db);
+    let ledger = open(dir.path()).expect("brought up to date");
+    assert!(finished(&ledger, "A").await);
+    let open_jobs = ledger.unsettled(None, 9).await.expect("open jobs");
+    let [job] = open_jobs.as_slice() else {
+        panic!("one job is open: {open_jobs:?}");
+    };
+    assert_eq!(job.intent.job.entity_id, id("B"));
+    assert_eq!(
+        (job.intent.source.as_str(), job.intent.again_by.as_ref()),
+        ("", None)
+    );
+    ledger.close().await.expect("closed");
+    let db = Connection::open(&path).expect("the file");
+    let version: i64 = db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("a version");
+    assert_eq!(version, 2);
+    for forbidden in [
+        "DELETE FROM jobs",
+        "DELETE FROM attempts",
+        "DELETE FROM outcomes",
+        "UPDATE jobs SET amount_minor = 1",
+        "UPDATE jobs SET source = 'x'",
+    ] {
+        assert!(db.execute(forbidden, []).is_err(), "{forbidden}");
+    }
 }

@@ -113,6 +113,8 @@ struct Work {
     answers_seen: u64,
     late_intent: Option<u64>,
     asks_after_person: u32,
+    /// Whether the ask under way is a person's, out of turn.
+    asked_now: bool,
 }
 
 impl Work {
@@ -124,6 +126,7 @@ impl Work {
             answers_seen: 0,
             late_intent: None,
             asks_after_person: 0,
+            asked_now: false,
         }
     }
 }
@@ -415,8 +418,11 @@ impl World {
     fn ask_now(&mut self) {
         let now = self.mono();
         for work in &mut self.work {
-            if let Doing::AwaitingAsk(at) = &mut work.doing {
-                *at = now.min(*at);
+            if let Doing::AwaitingAsk(at) = &mut work.doing
+                && now < *at
+            {
+                *at = now;
+                work.asked_now = true;
             }
         }
     }
@@ -428,7 +434,12 @@ impl World {
         if settled {
             return Ok(());
         }
-        self.tell(job, Event::Cancelled(self.moment()))
+        let action = self.advance(job, Event::Cancelled(self.moment()))?;
+        if matches!(action, Action::Ask { .. }) {
+            // The ask, or the write before it, is under way already.
+            return Ok(());
+        }
+        self.act(job, action)
     }
 
     /// The process dies: what is not durable is gone; a commit under way may have been durable.
@@ -753,6 +764,9 @@ impl World {
     fn act(&mut self, job: usize, action: Action) -> Result<(), Violation> {
         let write = match action {
             Action::Keep => return Ok(()),
+            Action::Prove | Action::GiveBack => {
+                return Err(broken("I6", "a first generation was taken for a later one"));
+            }
             Action::AwaitTurn {
                 not_before,
                 deadline,
@@ -959,7 +973,9 @@ impl World {
         }
         let control = self.control || self.driver == Driver::AssumesTheControl;
         let ended = self.moment();
+        let unscheduled = std::mem::take(&mut self.work_mut(job).asked_now);
         let event = |began, ended| Event::Asked {
+            unscheduled,
             finding: finding.clone(),
             control,
             began,

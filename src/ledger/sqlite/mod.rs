@@ -7,14 +7,18 @@
 //! *What it refuses to know.* Network file systems: SQLite's log does not work there.
 //!
 //! [`open`]: checks before use. [`schema`]: the tables. [`desk`]: the two threads. [`mod@write`] and
-//! [`read`]: the statements. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
+//! [`read`]: the statements. [`requests`]: what people ask. [`prune`]: tombstones. [`visitor`]: other
+//! processes. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
 
 mod desk;
 mod open;
+mod prune;
 mod read;
+mod requests;
 mod schema;
 mod trouble;
 mod verdict;
+mod visitor;
 mod write;
 
 use std::path::Path;
@@ -24,14 +28,17 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use self::desk::{Desk, Fate, Reader, Writer};
+pub use self::prune::PruneStep;
+pub use self::visitor::Visitor;
 use super::error::OpenError;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Namespace};
 use crate::domain::outcome::DoubtReason;
-use crate::domain::time::Timestamp;
+use crate::domain::request::{Person, Request, RequestId, Wish};
+use crate::domain::time::{Moment, Timestamp};
 use crate::engine::ports::{
-    AskNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob, Settlement, Sight,
-    StoredOutcome,
+    Answer, AskNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob, Settlement,
+    Sight, StoredOutcome,
 };
 
 /// What a ledger belongs to, from its first use on.
@@ -108,6 +115,21 @@ impl SqliteLedger {
         Ok(Self { reads, writes })
     }
 
+    /// Prunes jobs that settled before this time and whose outcomes are published, in one commit:
+    /// begins behind this row (0 at first) and looks at so many rows.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be used any more.
+    pub async fn prune(
+        &self,
+        before: Timestamp,
+        after: i64,
+        rows: usize,
+    ) -> Result<PruneStep, LedgerError> {
+        let step = move |db: &_| prune::step(db, before, after, rows);
+        self.writes.call("pruning", step).await
+    }
+
     /// Commits what waits, writes the anchor, closes the file and frees the lock. Every later call
     /// fails.
     ///
@@ -175,6 +197,16 @@ impl Ledger for SqliteLedger {
         self.reads.call("reading open jobs", find).await
     }
 
+    async fn open_job(&self, entity_id: EntityId) -> Result<Option<OpenJob>, LedgerError> {
+        let find = move |db: &_| read::open_job(db, &entity_id);
+        self.reads.call("reading an open job", find).await
+    }
+
+    async fn first_begun_at(&self, entity_id: EntityId) -> Result<Option<Moment>, LedgerError> {
+        let find = move |db: &_| read::first_begun_at(db, &entity_id);
+        self.reads.call("reading when a job was begun", find).await
+    }
+
     async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
         let find = move |db: &_| read::unpublished(db, limit);
         self.reads.call("reading outcomes to publish", find).await
@@ -205,5 +237,30 @@ impl Ledger for SqliteLedger {
         let note = move |db: &_| write::note_control(db, &control);
         let doing = "recording the positive control";
         self.writes.call(doing, note).await
+    }
+
+    async fn request(
+        &self,
+        wish: Wish,
+        by: Person,
+        at: Timestamp,
+    ) -> Result<RequestId, LedgerError> {
+        let add = move |db: &_| requests::add(db, &wish, &by, at);
+        self.writes.call("recording a request", add).await
+    }
+
+    async fn open_requests(&self, limit: usize) -> Result<Vec<Request>, LedgerError> {
+        let find = move |db: &_| requests::open(db, limit);
+        self.reads.call("reading requests", find).await
+    }
+
+    async fn answer(&self, request: RequestId, answer: Answer) -> Result<(), LedgerError> {
+        let answer = move |db: &_| requests::answer(db, request, &answer);
+        self.writes.call("answering a request", answer).await
+    }
+
+    async fn held_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
+        let find = move |db: &_| requests::held_by(db);
+        self.reads.call("reading who holds the flow", find).await
     }
 }

@@ -37,6 +37,11 @@ const STATEMENTS: usize = 64;
 /// How long to wait for another process that holds the file, such as one that copies it.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How often the lock is tried before another process is said to own the ledger.
+const LOCK_TRIES: u32 = 5;
+/// Between two tries: longer than a visitor holds it.
+const LOCK_WAIT: Duration = Duration::from_millis(20);
+
 /// A ledger that may be used.
 pub(super) struct Opened {
     pub(super) writer: Connection,
@@ -111,6 +116,62 @@ pub(super) fn open(path: &Path, binding: &Binding) -> Result<Opened, OpenError> 
     })
 }
 
+/// Opens a ledger to be read, whoever owns it; and its real path. Its format is brought up to date
+/// only where nobody owns it.
+pub(super) fn visit(path: &Path) -> Result<(Connection, PathBuf), OpenError> {
+    let real = std::fs::canonicalize(path);
+    let path = real.as_deref().unwrap_or(path);
+    check_sqlite(path)?;
+    if !path.exists() {
+        refuse_remains(path)?;
+        return Err(OpenError::Missing {
+            path: path.to_owned(),
+        });
+    }
+    let mut db = connect(path).map_err(sql(path, "opening it"))?;
+    let version = check_kind(path, &db)?;
+    if version < schema::newest() {
+        let _lock = lock(path)?;
+        schema::migrate(&mut db, version).map_err(sql(path, "bringing its format up to date"))?;
+    }
+    Ok((db, path.to_owned()))
+}
+
+/// Whether a process owns this ledger.
+pub(super) fn is_locked(path: &Path) -> std::io::Result<bool> {
+    let lock = place::touch_file(&place::beside(path, ".lock"))?;
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// A whole copy of the last commit, in a new file.
+pub(super) fn backup(db: &Connection, path: &Path, to: &Path) -> Result<(), OpenError> {
+    let failed = |doing| fault(to, doing);
+    if to.exists() {
+        return Err(OpenError::AlreadyThere {
+            path: to.to_owned(),
+        });
+    }
+    place::create_file(to).map_err(failed("making the file of the copy"))?;
+    let name = to.to_str().ok_or_else(|| {
+        let message = "its name is not UTF-8";
+        fault(to, "making the file of the copy")(message)
+    })?;
+    // SQLite takes an empty file for a new one, so that nobody else can read it at any time.
+    db.execute("VACUUM INTO ?1", [name])
+        .map_err(sql(path, "copying it"))?;
+    File::open(to)
+        .and_then(|copy| copy.sync_all())
+        .map_err(failed("flushing the copy"))?;
+    let copy = Connection::open_with_flags(to, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .map_err(sql(to, "reading the copy"))?;
+    check_kind(to, &copy)?;
+    quick_check(to, &copy)
+}
+
 fn check_sqlite(path: &Path) -> Result<(), OpenError> {
     if rusqlite::version_number() >= OLDEST_SQLITE {
         return Ok(());
@@ -133,18 +194,22 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Held for as long as the file is open, and freed by the system if the process dies.
+/// Held for as long as the file is open, and freed by the system if the process dies. Tried a few
+/// times: a visitor that looks whether there is an owner holds it for a moment.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let lock_path = place::beside(path, ".lock");
     let lock = place::touch_file(&lock_path).map_err(fault(path, "opening its lock file"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
-            path: path.to_owned(),
-            lock: lock_path,
-        }),
-        Err(TryLockError::Error(error)) => Err(fault(path, "locking it")(error)),
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_WAIT),
+            Err(TryLockError::Error(error)) => return Err(fault(path, "locking it")(error)),
+        }
     }
+    Err(OpenError::Locked {
+        path: path.to_owned(),
+        lock: lock_path,
+    })
 }
 
 fn flags(access: OpenFlags) -> OpenFlags {
@@ -196,6 +261,14 @@ fn use_wal(db: &Connection) -> rusqlite::Result<()> {
 
 /// Its kind, its wholeness and its version, and the migrations it lacks.
 fn check_format(path: &Path, db: &mut Connection) -> Result<(), OpenError> {
+    let version = check_kind(path, db)?;
+    use_wal(db).map_err(sql(path, "switching its log on"))?;
+    quick_check(path, db)?;
+    schema::migrate(db, version).map_err(sql(path, "bringing its format up to date"))
+}
+
+/// That it is a ledger of a format that this program knows; which.
+fn check_kind(path: &Path, db: &Connection) -> Result<i64, OpenError> {
     let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let kind = number("application_id").map_err(sql(path, "reading its kind"))?;
     let version = number("user_version").map_err(sql(path, "reading its version"))?;
@@ -209,9 +282,7 @@ fn check_format(path: &Path, db: &mut Connection) -> Result<(), OpenError> {
             known: schema::newest(),
         });
     }
-    use_wal(db).map_err(sql(path, "switching its log on"))?;
-    quick_check(path, db)?;
-    schema::migrate(db, version).map_err(sql(path, "bringing its format up to date"))
+    Ok(version)
 }
 
 /// Reads every page once, so that damage is found before it is believed. It costs about 1.6 ms for
@@ -230,14 +301,14 @@ fn quick_check(path: &Path, db: &Connection) -> Result<(), OpenError> {
 }
 
 /// Who a ledger is and how far it has come.
-struct Meta {
-    ledger_id: String,
-    bound: Option<(String, String)>,
-    sequence: i64,
+pub(super) struct Meta {
+    pub(super) ledger_id: String,
+    pub(super) bound: Option<(String, String)>,
+    pub(super) sequence: i64,
 }
 
 impl Meta {
-    fn read(db: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn read(db: &Connection) -> rusqlite::Result<Self> {
         let query = "SELECT ledger_id, namespace, bank_origin, sequence FROM meta WHERE one = 1";
         db.query_row(query, [], |row| {
             let namespace: Option<String> = row.get(1)?;

@@ -12,12 +12,13 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params};
 
 use super::trouble::Trouble;
-use super::verdict;
+use super::{prune, requests, verdict};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job, Operation};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::outcome::{DoubtReason, Status};
+use crate::domain::request::Person;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::ports::{
     AttemptNote, Control, Intent, JobRef, OpenJob, Sight, Standing, StoredOutcome,
@@ -37,7 +38,7 @@ pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trou
     )?;
     let mut rows = statement.query([entity_id.as_str()])?;
     let Some(row) = rows.next()? else {
-        return Ok(Sight::Unknown);
+        return sight_without_row(db, entity_id);
     };
     let standing = match (row.get(2)?, row.get(3)?) {
         (_, Some(last)) => Standing::Finished(outcome(db, last)?),
@@ -48,6 +49,19 @@ pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trou
         generation: generation(row.get(0)?)?,
         fingerprint: Digest::from_bytes(row.get(1)?),
         standing,
+    })
+}
+
+/// What is known of an id that no job's row bears: what a prune left, or a cancel.
+fn sight_without_row(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trouble> {
+    if let Some(tombstone) = prune::tombstone(db, entity_id)? {
+        return Ok(tombstone);
+    }
+    let cancelled = requests::is_cancelled(db, entity_id, Generation::FIRST)?;
+    Ok(if cancelled {
+        Sight::Cancelled
+    } else {
+        Sight::Unknown
     })
 }
 
@@ -120,9 +134,40 @@ pub(super) fn unsettled(
     let mut rows = statement.query(params![after, at_most(limit)])?;
     let mut jobs = Vec::new();
     while let Some(row) = rows.next()? {
-        jobs.push(open_job(db, row)?);
+        jobs.push(open_job_in(db, row)?);
     }
     Ok(jobs)
+}
+
+/// The job of this id that is not settled.
+pub(super) fn open_job(db: &Connection, entity_id: &EntityId) -> Result<Option<OpenJob>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT j.*, coalesce(p.count, 0) AS panics FROM jobs AS j \
+         LEFT JOIN panics AS p ON p.entity_id = j.entity_id \
+         WHERE j.entity_id = ?1 AND j.final_outcome IS NULL",
+    )?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    rows.next()?.map(|row| open_job_in(db, row)).transpose()
+}
+
+/// When the first generation of this id was begun.
+pub(super) fn first_begun_at(
+    db: &Connection,
+    entity_id: &EntityId,
+) -> Result<Option<Moment>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT intent_at, intent_bank_at FROM jobs WHERE entity_id = ?1 \
+         ORDER BY generation LIMIT 1",
+    )?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    Ok(Some(Moment {
+        mono: Duration::ZERO,
+        wall: Timestamp::from_millis(row.get(0)?),
+        bank: Timestamp::from_millis(row.get(1)?),
+    }))
 }
 
 /// The positive control on record.
@@ -164,7 +209,7 @@ fn entity_id_of(text: &str) -> Result<EntityId, Trouble> {
     EntityId::parse(text).map_err(|_| Trouble::Stored("entity_id"))
 }
 
-fn stored_outcome(row: &Row<'_>) -> Result<StoredOutcome, Trouble> {
+pub(super) fn stored_outcome(row: &Row<'_>) -> Result<StoredOutcome, Trouble> {
     let entity_id: Option<String> = row.get(1)?;
     let number: Option<u32> = row.get(2)?;
     let status: String = row.get(3)?;
@@ -179,7 +224,7 @@ fn stored_outcome(row: &Row<'_>) -> Result<StoredOutcome, Trouble> {
     })
 }
 
-fn open_job(db: &Connection, row: &Row<'_>) -> Result<OpenJob, Trouble> {
+fn open_job_in(db: &Connection, row: &Row<'_>) -> Result<OpenJob, Trouble> {
     let interim: Option<i64> = row.get("doubt_outcome")?;
     let doubt = match interim {
         Some(interim) => {
@@ -189,8 +234,10 @@ fn open_job(db: &Connection, row: &Row<'_>) -> Result<OpenJob, Trouble> {
         }
         None => None,
     };
+    let intent = intent(row)?;
     Ok(OpenJob {
-        intent: intent(row)?,
+        cancelled: requests::is_cancelled(db, &intent.job.entity_id, intent.generation)?,
+        intent,
         attempts: attempts(db, row.get("id")?)?,
         doubt,
         person_needed: row.get("person_needed")?,
@@ -199,8 +246,10 @@ fn open_job(db: &Connection, row: &Row<'_>) -> Result<OpenJob, Trouble> {
 }
 
 /// Monotonic time means nothing in another process: it is read back as zero.
-fn intent(row: &Row<'_>) -> Result<Intent, Trouble> {
+pub(super) fn intent(row: &Row<'_>) -> Result<Intent, Trouble> {
     let line: Option<i64> = row.get("line")?;
+    let source: Option<String> = row.get("source")?;
+    let again_by: Option<String> = row.get("again_by")?;
     let job = job(row)?;
     // The one content of the ledger from which money moves: a flipped bit must not be sent.
     if Digest::from_bytes(row.get("fingerprint")?) != job.fingerprint() {
@@ -211,7 +260,9 @@ fn intent(row: &Row<'_>) -> Result<Intent, Trouble> {
         generation: generation(row.get("generation")?)?,
         key: IdempotencyKey::from_bytes(row.get("key")?),
         body_sha256: Digest::from_bytes(row.get("body_sha256")?),
+        source: source.unwrap_or_default(),
         line: line.map(i64::cast_unsigned),
+        again_by: again_by.as_deref().and_then(Person::parse),
         received_at: Timestamp::from_millis(row.get("received_at")?),
         at: Moment {
             mono: Duration::ZERO,
@@ -238,7 +289,7 @@ fn job(row: &Row<'_>) -> Result<Job, Trouble> {
     })
 }
 
-fn attempts(db: &Connection, job: i64) -> Result<Vec<AttemptNote>, Trouble> {
+pub(super) fn attempts(db: &Connection, job: i64) -> Result<Vec<AttemptNote>, Trouble> {
     let mut statement = db.prepare_cached(
         "SELECT number, began, ended, spent, verdict FROM attempts \
          WHERE job = ?1 ORDER BY number",

@@ -2,7 +2,8 @@
 //!
 //! *What it promises.* Each migration is one transaction that also raises `user_version`, so a
 //! ledger has one format or the next, never half. Content that is evidence cannot be changed or
-//! deleted: triggers refuse it, whoever holds the file.
+//! deleted: triggers refuse it, whoever holds the file. A prune, which leaves tombstones, says so in
+//! `pruning` for as long as its transaction lasts.
 //!
 //! *What it refuses to know.* Which statements read and write the tables.
 //!
@@ -17,7 +18,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: i64 = 0x7461_6e64;
 
 /// Migrations in order; version n is what the first n have made. Never edited once released.
-const MIGRATIONS: [&str; 1] = [VERSION_1];
+const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
 
 /// The newest version that this program knows.
 pub(super) fn newest() -> i64 {
@@ -157,4 +158,82 @@ CREATE TRIGGER outcomes_are_published_once BEFORE UPDATE OF published_at ON outc
     BEGIN SELECT RAISE(ABORT, 'the first publication is kept'); END;
 CREATE TRIGGER outcomes_stay BEFORE DELETE ON outcomes
     BEGIN SELECT RAISE(ABORT, 'outcomes are only added'); END;
+";
+
+/// Requests of people, where a job came from and who asked for it again, and tombstones.
+///
+/// An accepted cancel is a fact about a generation; the newest pause or resume says whether the flow
+/// is held. `source` and `again_by` are null in rows that the first format wrote.
+const VERSION_2: &str = "
+CREATE TABLE requests (
+    id          INTEGER PRIMARY KEY,
+    wish        TEXT NOT NULL CHECK (wish IN ('cancel', 'settle', 'reconcile', 'pause', 'resume')),
+    entity_id   TEXT,
+    ruling      TEXT CHECK (ruling IN ('succeeded', 'not_sent')),
+    evidence    TEXT,
+    asked_by    TEXT NOT NULL,
+    asked_at    INTEGER NOT NULL,
+    generation  INTEGER,
+    accepted    INTEGER CHECK (accepted IN (0, 1)),
+    answer      TEXT,
+    answered_at INTEGER,
+    CHECK ((wish = 'settle') = (ruling IS NOT NULL)),
+    CHECK ((wish = 'settle') = (evidence IS NOT NULL)),
+    CHECK (wish NOT IN ('cancel', 'settle') OR entity_id IS NOT NULL),
+    CHECK ((accepted IS NULL) = (answer IS NULL)),
+    CHECK ((accepted IS NULL) = (answered_at IS NULL))
+) STRICT;
+CREATE INDEX requests_open ON requests (id) WHERE accepted IS NULL;
+CREATE INDEX requests_by_entity ON requests (entity_id) WHERE entity_id IS NOT NULL;
+CREATE INDEX requests_cancelled ON requests (entity_id, generation)
+    WHERE wish = 'cancel' AND accepted = 1;
+CREATE INDEX requests_holding ON requests (id) WHERE wish IN ('pause', 'resume');
+
+CREATE TABLE tombstones (
+    entity_id   TEXT NOT NULL,
+    generation  INTEGER NOT NULL CHECK (generation >= 1),
+    fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 32),
+    status      TEXT NOT NULL,
+    event_id    BLOB NOT NULL CHECK (length(event_id) = 16),
+    settled_at  INTEGER NOT NULL,
+    PRIMARY KEY (entity_id, generation)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pruning (
+    one INTEGER PRIMARY KEY CHECK (one = 1)
+) STRICT;
+
+ALTER TABLE jobs ADD COLUMN source TEXT;
+ALTER TABLE jobs ADD COLUMN again_by TEXT;
+
+DROP TRIGGER jobs_say_one_thing;
+CREATE TRIGGER jobs_say_one_thing BEFORE UPDATE OF id, entity_id, generation, card_id, operation,
+    amount_minor, currency, description, not_after, fingerprint, key, body_sha256, line,
+    received_at, intent_at, intent_bank_at, source, again_by ON jobs
+    BEGIN SELECT RAISE(ABORT, 'what a job says is fixed'); END;
+DROP TRIGGER jobs_stay;
+CREATE TRIGGER jobs_stay BEFORE DELETE ON jobs WHEN NOT EXISTS (SELECT 1 FROM pruning)
+    BEGIN SELECT RAISE(ABORT, 'jobs are kept'); END;
+DROP TRIGGER attempts_stay;
+CREATE TRIGGER attempts_stay BEFORE DELETE ON attempts WHEN NOT EXISTS (SELECT 1 FROM pruning)
+    BEGIN SELECT RAISE(ABORT, 'attempts are only added'); END;
+DROP TRIGGER asks_stay;
+CREATE TRIGGER asks_stay BEFORE DELETE ON asks WHEN NOT EXISTS (SELECT 1 FROM pruning)
+    BEGIN SELECT RAISE(ABORT, 'asks are only added'); END;
+DROP TRIGGER outcomes_stay;
+CREATE TRIGGER outcomes_stay BEFORE DELETE ON outcomes WHEN NOT EXISTS (SELECT 1 FROM pruning)
+    BEGIN SELECT RAISE(ABORT, 'outcomes are only added'); END;
+
+CREATE TRIGGER requests_are_fixed BEFORE UPDATE OF id, wish, entity_id, ruling, evidence, asked_by,
+    asked_at ON requests
+    BEGIN SELECT RAISE(ABORT, 'what was asked is fixed'); END;
+CREATE TRIGGER requests_are_answered_once BEFORE UPDATE OF generation, accepted, answer, answered_at
+    ON requests WHEN OLD.accepted IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'the first answer is kept'); END;
+CREATE TRIGGER requests_stay BEFORE DELETE ON requests
+    BEGIN SELECT RAISE(ABORT, 'requests are kept'); END;
+CREATE TRIGGER tombstones_are_fixed BEFORE UPDATE ON tombstones
+    BEGIN SELECT RAISE(ABORT, 'tombstones are kept for ever'); END;
+CREATE TRIGGER tombstones_stay BEFORE DELETE ON tombstones
+    BEGIN SELECT RAISE(ABORT, 'tombstones are kept for ever'); END;
 ";

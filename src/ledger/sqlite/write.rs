@@ -7,16 +7,17 @@
 
 use rusqlite::{Connection, params};
 
-use super::read;
 use super::trouble::Trouble;
-use super::verdict;
+use super::{read, requests, verdict};
 use crate::domain::digest::Digest;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
 use crate::domain::outcome::DoubtReason;
+use crate::domain::request::Person;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{
-    AskNote, AttemptNote, Begun, Control, Intent, JobRef, Settlement, Sight, StoredOutcome,
+    AskNote, AttemptNote, Begun, Control, Intent, JobRef, Settlement, Sight, Standing,
+    StoredOutcome,
 };
 use crate::ledger::rules;
 
@@ -30,7 +31,7 @@ struct JobRow {
 /// See `Ledger::begin`.
 pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> {
     let sight = read::sight(db, &intent.job.entity_id)?;
-    if sight != Sight::Unknown {
+    if !rules::may_begin(&sight, intent.generation) {
         return Ok(Begun::AlreadyThere(sight));
     }
     insert_job(db, intent)?;
@@ -40,6 +41,9 @@ pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> 
 /// See `Ledger::settle`.
 pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<(), Trouble> {
     rules::check_settlement(settlement)?;
+    if let Some((request, answer)) = &settlement.answers {
+        requests::answer(db, *request, answer)?;
+    }
     let job = find_or_insert_job(db, &settlement.intent)?;
     if job.last.is_some() {
         return Ok(());
@@ -177,18 +181,21 @@ fn find_or_insert_job(db: &Connection, intent: &Intent) -> Result<JobRow, Troubl
     })
 }
 
-/// The newest generation of an id, and whether it is settled.
+/// The newest generation of an id, and whether another may follow it.
 fn current(db: &Connection, entity_id: &EntityId) -> Result<Option<(Generation, bool)>, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT generation, final_outcome IS NOT NULL FROM jobs \
-         WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
-    )?;
-    let mut rows = statement.query([entity_id.as_str()])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
-    let generation = Generation::new(row.get(0)?).ok_or(Trouble::Stored("generation"))?;
-    Ok(Some((generation, row.get(1)?)))
+    Ok(match read::sight(db, entity_id)? {
+        Sight::Unknown | Sight::Cancelled => None,
+        Sight::Known {
+            generation,
+            standing: Standing::Finished(outcome),
+            ..
+        } => Some((generation, rules::may_be_followed(outcome.status))),
+        Sight::Known {
+            generation,
+            standing: Standing::InDoubt(_),
+            ..
+        } => Some((generation, false)),
+    })
 }
 
 fn insert_job(db: &Connection, intent: &Intent) -> Result<i64, Trouble> {
@@ -196,8 +203,8 @@ fn insert_job(db: &Connection, intent: &Intent) -> Result<i64, Trouble> {
     db.prepare_cached(
         "INSERT INTO jobs (entity_id, generation, card_id, operation, amount_minor, currency, \
          description, not_after, fingerprint, key, body_sha256, line, received_at, intent_at, \
-         intent_bank_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+         intent_bank_at, source, again_by) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?
     .execute(params![
         job.entity_id.as_str(),
@@ -215,6 +222,8 @@ fn insert_job(db: &Connection, intent: &Intent) -> Result<i64, Trouble> {
         intent.received_at.as_millis(),
         intent.at.wall.as_millis(),
         intent.at.bank.as_millis(),
+        intent.source,
+        intent.again_by.as_ref().map(Person::as_str),
     ])?;
     Ok(db.last_insert_rowid())
 }

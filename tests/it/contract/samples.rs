@@ -40,7 +40,9 @@ pub(crate) fn intent_of(job: Job, number: u32) -> Intent {
         job,
         generation: generation(number),
         key,
+        source: "payroll.csv".to_owned(),
         line: Some(17),
+        again_by: None,
         received_at: Timestamp::from_millis(1_700_000_000_001),
         at: Moment {
             mono: Duration::ZERO,
@@ -119,5 +121,6 @@ pub(crate) fn settlement_with(
         intent: intent.clone(),
         attempts,
         outcome: outcome(intent, status),
+        answers: None,
     }
 }

@@ -8,11 +8,12 @@ use tanda::domain::job::{CardId, EntityId};
 use tanda::domain::key::{EventId, IdempotencyKey};
 use tanda::domain::listing::ListedOperation;
 use tanda::domain::outcome::DoubtReason;
-use tanda::domain::time::Timestamp;
+use tanda::domain::request::{Person, Request, RequestId, Wish};
+use tanda::domain::time::{Moment, Timestamp};
 use tanda::domain::verdict::Verdict;
 use tanda::engine::Ports;
 use tanda::engine::ports::{
-    AskNote, Bank, Begun, Control, Intent, JobRef, Ledger, LedgerError, ListFault, OpenJob,
+    Answer, AskNote, Bank, Begun, Control, Intent, JobRef, Ledger, LedgerError, ListFault, OpenJob,
     Settlement, Sight, Sink, SinkError, StoredOutcome,
 };
 use tokio::sync::Notify;
@@ -186,5 +187,34 @@ impl Ledger for Fused<dyn Ledger> {
 
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {
         self.around(self.inner.note_control(control)).await
+    }
+
+    async fn open_job(&self, entity_id: EntityId) -> Result<Option<OpenJob>, LedgerError> {
+        self.inner.open_job(entity_id).await
+    }
+
+    async fn first_begun_at(&self, entity_id: EntityId) -> Result<Option<Moment>, LedgerError> {
+        self.inner.first_begun_at(entity_id).await
+    }
+
+    async fn request(
+        &self,
+        wish: Wish,
+        by: Person,
+        at: Timestamp,
+    ) -> Result<RequestId, LedgerError> {
+        self.around(self.inner.request(wish, by, at)).await
+    }
+
+    async fn open_requests(&self, limit: usize) -> Result<Vec<Request>, LedgerError> {
+        self.inner.open_requests(limit).await
+    }
+
+    async fn answer(&self, request: RequestId, answer: Answer) -> Result<(), LedgerError> {
+        self.around(self.inner.answer(request, answer)).await
+    }
+
+    async fn held_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
+        self.inner.held_by().await
     }
 }

@@ -13,6 +13,7 @@ use tanda::domain::listing::ListedOperation;
 use tanda::domain::money::Currencies;
 use tanda::domain::outcome::Status;
 use tanda::domain::progress::Rules;
+use tanda::domain::request::Person;
 use tanda::domain::schedule::{AskTimes, BACKOFF_BASE};
 use tanda::domain::time::Timestamp;
 use tanda::domain::verdict::{Deferral, Refusal, RefusalError, Unclarity, UnclearCause, Verdict};
@@ -468,6 +469,7 @@ impl Receipt for TestReceipt {
 /// A source of these jobs.
 pub(crate) struct JobList {
     jobs: VecDeque<Job>,
+    again: Option<Person>,
     answers: Answers,
     sink: Collector,
 }
@@ -485,7 +487,9 @@ impl Source for JobList {
                     answers: self.answers.clone(),
                     sink: self.sink.clone(),
                 }),
+                source: "a test".into(),
                 line: None,
+                again: self.again.clone(),
                 received_at: wall_now(),
                 job,
             })
@@ -500,6 +504,8 @@ pub(crate) struct World {
     pub(crate) sink: Collector,
     pub(crate) answers: Answers,
     pub(crate) settings: Settings,
+    /// Who wants rejected and not sent jobs run again, if anybody.
+    pub(crate) again: Option<Person>,
 }
 
 impl World {
@@ -531,6 +537,7 @@ impl World {
             sink,
             answers,
             settings,
+            again: None,
         }
     }
 
@@ -546,6 +553,7 @@ impl World {
     pub(crate) fn source(&self, jobs: &[Job]) -> Box<dyn Source> {
         Box::new(JobList {
             jobs: jobs.iter().cloned().collect(),
+            again: self.again.clone(),
             answers: self.answers.clone(),
             sink: self.sink.clone(),
         })

@@ -86,7 +86,7 @@ pub(super) async fn walk(
 
 fn standing_of(row: &OriginalRow, sight: &Sight) -> RowStanding {
     match sight {
-        Sight::Unknown => RowStanding {
+        Sight::Unknown | Sight::Cancelled => RowStanding {
             status: None,
             result: not_started(),
             told: None,

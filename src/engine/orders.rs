@@ -1,0 +1,79 @@
+//! Orders: what a person's request tells the flight of one job.
+//!
+//! *What it promises.* A flight reads its orders whenever it waits, and each has one reply.
+//!
+//! *What it refuses to know.* Who asked, and what is recorded of it.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::request::{RequestId, Ruling};
+
+/// Orders that wait for one flight: more than people ask about one job at a time. Whoever gives
+/// another waits.
+pub(super) const ORDERS_WAITING: usize = 8;
+
+/// What a flight is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// The job is cancelled, which is on record.
+    Cancel,
+    /// Ask the bank now.
+    AskNow,
+    /// Settle it so, and answer this request in the same commit.
+    Rule { request: RequestId, ruling: Ruling },
+}
+
+/// An order and the way back.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) what: What,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// Done, in words.
+    Done(String),
+    /// Not done, in words.
+    Declined(String),
+    /// The request was answered in the commit that settled the job.
+    OnRecord,
+}
+
+impl Order {
+    /// Replies; nobody needs it where nobody waits any more.
+    pub(super) fn reply(self, reply: Reply) {
+        drop(self.reply.send(reply));
+    }
+}
+
+/// The orders of one flight.
+#[derive(Debug)]
+pub(super) struct Orders {
+    waiting: mpsc::Receiver<Order>,
+    /// Whether the flight ends once its orders are done, because it was taken up for these alone.
+    pub(super) ends_with_them: bool,
+}
+
+impl Orders {
+    /// A way to give orders, and the end that reads them.
+    pub(super) fn channel(ends_with_them: bool) -> (mpsc::Sender<Order>, Self) {
+        let (sender, waiting) = mpsc::channel(ORDERS_WAITING);
+        let orders = Self {
+            waiting,
+            ends_with_them,
+        };
+        (sender, orders)
+    }
+
+    /// The next order; none where there are no more and the flight ends with them. Otherwise it
+    /// waits. Safe to drop while it waits.
+    pub(super) async fn next(&mut self) -> Option<Order> {
+        match self.waiting.recv().await {
+            Some(order) => Some(order),
+            None if self.ends_with_them => None,
+            None => std::future::pending().await,
+        }
+    }
+}

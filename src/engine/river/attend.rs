@@ -1,0 +1,275 @@
+//! Attending to people: what they ask of the process that owns the ledger.
+//!
+//! *What it promises.* Every request is answered in the ledger, once, in words for the one who asked.
+//! A cancel is on record before its answer can be read; a ruling is answered in the commit that
+//! settles its job. What cannot be done any more says why.
+//!
+//! *What it refuses to know.* How a request came into the ledger, and what a ruling rests on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{River, Stand};
+use crate::domain::job::EntityId;
+use crate::domain::key::Generation;
+use crate::domain::outcome::Status;
+use crate::domain::request::{Request, RequestId, Wish};
+use crate::engine::EngineError;
+use crate::engine::orders::{Order, Reply, What};
+use crate::engine::ports::{Answer, LedgerError, Sight, Standing};
+use crate::engine::settings::{REQUESTS_AT_ONCE, REQUESTS_EVERY};
+use crate::engine::tower::Tower;
+use crate::telemetry;
+
+/// Passes on what people ask, each request once; never ends while it goes well.
+pub(super) async fn watch_requests(
+    tower: &Tower,
+    requests: mpsc::Sender<Request>,
+) -> Result<(), LedgerError> {
+    let mut passed_on: Option<RequestId> = None;
+    loop {
+        let open = tower.ledger.open_requests(REQUESTS_AT_ONCE).await?;
+        for request in open {
+            if passed_on.is_some_and(|last| request.id <= last) {
+                continue;
+            }
+            passed_on = Some(request.id);
+            if requests.send(request).await.is_err() {
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(REQUESTS_EVERY).await;
+    }
+}
+
+/// What is said about a job that has its final outcome.
+fn too_late(status: Status) -> String {
+    format!("too late: this job is {status}, which is final")
+}
+
+impl River {
+    /// Answers what was asked before this process owned the ledger.
+    pub(super) async fn attend_to_waiting(&mut self) -> Result<(), EngineError> {
+        for request in self.tower.ledger.open_requests(REQUESTS_AT_ONCE).await? {
+            self.attend(request).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what a request asks, or says why not.
+    pub(super) async fn attend(&mut self, request: Request) -> Result<(), EngineError> {
+        match request.wish.clone() {
+            Wish::Pause | Wish::Resume => self.hold_or_release(request).await,
+            Wish::Cancel(entity_id) => self.cancel(request, entity_id).await,
+            Wish::Settle {
+                entity_id, ruling, ..
+            } => {
+                let what = What::Rule {
+                    request: request.id,
+                    ruling,
+                };
+                self.order_about_doubt(request, entity_id, what).await
+            }
+            Wish::Reconcile(Some(entity_id)) => {
+                self.order_about_doubt(request, entity_id, What::AskNow)
+                    .await
+            }
+            Wish::Reconcile(None) => self.ask_about_all(request).await,
+        }
+    }
+
+    /// The request itself is the state: the newest of the two kinds holds or releases.
+    async fn hold_or_release(&mut self, request: Request) -> Result<(), EngineError> {
+        let words = if request.wish == Wish::Pause {
+            "the flow is held; calls under way end, and nothing new is sent until it is resumed"
+        } else {
+            "the flow goes on"
+        };
+        self.answer_request(&request, true, None, words.to_owned())
+            .await
+    }
+
+    /// A cancel is on record first, then takes effect at the job's next wait.
+    async fn cancel(&mut self, request: Request, entity_id: EntityId) -> Result<(), EngineError> {
+        let sight = self.sight_of(&entity_id).await?;
+        let (generation, words) = match (self.jobs.get(&entity_id), &sight) {
+            (Some(taken), _) if matches!(taken.stand, Stand::InDoubt { .. }) => (
+                taken.generation,
+                "cancelled, but it may have been executed before: it stays in doubt until the \
+                 bank's list says, and is not sent again",
+            ),
+            (Some(taken), _) => (
+                taken.generation,
+                "cancelled: it is not sent, unless the bank has it already; its outcome says which",
+            ),
+            (None, Sight::Unknown | Sight::Cancelled) => (
+                Generation::FIRST,
+                "cancelled: this job has not come yet, and is not sent when it comes",
+            ),
+            (
+                None,
+                Sight::Known {
+                    standing: Standing::Finished(outcome),
+                    ..
+                },
+            ) => {
+                let words = too_late(outcome.status);
+                return self.answer_request(&request, false, None, words).await;
+            }
+            (None, Sight::Known { generation, .. }) => (
+                *generation,
+                "cancelled, but it may have been executed before: it stays in doubt until the \
+                 bank's list says, and is not sent again",
+            ),
+        };
+        self.answer_request(&request, true, Some(generation), words.to_owned())
+            .await?;
+        if let Some(taken) = self.jobs.get_mut(&entity_id) {
+            taken.cancelled = true;
+            // Without a flight it is seen at the start; with one, at its next wait.
+            if let Some(orders) = taken.orders.clone() {
+                self.chores.spawn(async move {
+                    let (reply, _) = oneshot::channel();
+                    let what = What::Cancel;
+                    // A flight that has ended needs no order.
+                    drop(orders.send(Order { what, reply }).await);
+                    Ok(())
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the flight of a job in doubt, and answers with what comes of it.
+    async fn order_about_doubt(
+        &mut self,
+        request: Request,
+        entity_id: EntityId,
+        what: What,
+    ) -> Result<(), EngineError> {
+        let in_doubt = self.jobs.get(&entity_id).and_then(|taken| {
+            let orders = taken.orders.clone()?;
+            matches!(taken.stand, Stand::InDoubt { .. }).then_some((orders, taken.generation))
+        });
+        let Some((orders, generation)) = in_doubt else {
+            let words = self.why_not_in_doubt(&entity_id).await?;
+            return self.answer_request(&request, false, None, words).await;
+        };
+        let tower = Arc::clone(&self.tower);
+        self.chores.spawn(async move {
+            carry_order(&tower, &request, generation, &orders, what).await?;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    async fn why_not_in_doubt(&self, entity_id: &EntityId) -> Result<String, LedgerError> {
+        if self.jobs.contains_key(entity_id) {
+            return Ok("this job is not in doubt: it is being worked on".to_owned());
+        }
+        Ok(match self.sight_of(entity_id).await? {
+            Sight::Unknown => "the ledger knows no job of this entity_id".to_owned(),
+            Sight::Cancelled => "this job was cancelled before it came".to_owned(),
+            Sight::Known {
+                standing: Standing::Finished(outcome),
+                ..
+            } => too_late(outcome.status),
+            Sight::Known {
+                standing: Standing::InDoubt(_),
+                ..
+            } => "this job has just come into doubt: ask again".to_owned(),
+        })
+    }
+
+    async fn ask_about_all(&mut self, request: Request) -> Result<(), EngineError> {
+        let mut asked = 0_usize;
+        for taken in self.jobs.values() {
+            let (Stand::InDoubt { .. }, Some(orders)) = (taken.stand, &taken.orders) else {
+                continue;
+            };
+            let (reply, _) = oneshot::channel();
+            let what = What::AskNow;
+            asked += usize::from(orders.try_send(Order { what, reply }).is_ok());
+        }
+        let words = match asked {
+            0 => "no job is in doubt now".to_owned(),
+            1 => "the bank is asked about the one job in doubt".to_owned(),
+            _ => format!("the bank is asked about {asked} jobs in doubt, four at a time"),
+        };
+        self.answer_request(&request, true, None, words).await
+    }
+
+    async fn sight_of(&self, entity_id: &EntityId) -> Result<Sight, LedgerError> {
+        let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
+        Ok(sights.into_iter().next().unwrap_or(Sight::Unknown))
+    }
+
+    async fn answer_request(
+        &self,
+        request: &Request,
+        accepted: bool,
+        generation: Option<Generation>,
+        words: String,
+    ) -> Result<(), EngineError> {
+        answer(&self.tower, request, accepted, generation, words).await?;
+        Ok(())
+    }
+}
+
+/// How long an order may take: it waits for one call, one ask and one commit at most.
+const ORDER_LIMIT: Duration = Duration::from_secs(120);
+
+/// Gives an order to a flight and answers the request with its reply.
+pub(in crate::engine) async fn carry_order(
+    tower: &Tower,
+    request: &Request,
+    generation: Generation,
+    orders: &mpsc::Sender<Order>,
+    what: What,
+) -> Result<(), LedgerError> {
+    let (reply, replied) = oneshot::channel();
+    let given = async {
+        orders.send(Order { what, reply }).await.ok()?;
+        replied.await.ok()
+    };
+    let reply = tokio::time::timeout(ORDER_LIMIT, given).await;
+    let (accepted, words) = match reply {
+        Ok(Some(Reply::OnRecord)) => return Ok(()),
+        Ok(Some(Reply::Done(words))) => (true, words),
+        Ok(Some(Reply::Declined(words))) => (false, words),
+        Ok(None) => (
+            false,
+            "not done: what is known of this job has just changed. Look at it again".to_owned(),
+        ),
+        Err(_) => (
+            false,
+            "not done: the bank or the disk is too slow now. Ask again later".to_owned(),
+        ),
+    };
+    answer(tower, request, accepted, Some(generation), words).await
+}
+
+async fn answer(
+    tower: &Tower,
+    request: &Request,
+    accepted: bool,
+    generation: Option<Generation>,
+    words: String,
+) -> Result<(), LedgerError> {
+    telemetry::RequestAnswered {
+        wish: request.wish.as_str(),
+        entity_id: request.wish.entity_id(),
+        by: request.by.as_str(),
+        accepted,
+    }
+    .emit();
+    let answer = Answer {
+        accepted,
+        generation,
+        words,
+        at: tower.clocks.now().wall,
+    };
+    tower.ledger.answer(request.id, answer).await
+}

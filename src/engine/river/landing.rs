@@ -1,0 +1,147 @@
+//! Landings: what becomes of a job and its lane when its flight ends.
+//!
+//! *What it promises.* A job that panicked goes on from the ledger, never from memory; one that
+//! panics whatever is done takes no further task. The next job of the card starts only where this
+//! one has let go.
+//!
+//! *What it refuses to know.* What a flight does.
+
+use super::{Landed, River, Stand, Taken};
+use crate::domain::job::{CardId, EntityId};
+use crate::engine::EngineError;
+use crate::engine::flight::{Landing, Start};
+use crate::engine::ports::{Sight, Standing};
+use crate::engine::settings::{PARKING_PANICS, POISON_PANICS};
+use crate::telemetry;
+
+impl River {
+    /// A flight ended.
+    pub(super) async fn land(&mut self, landed: Landed) -> Result<(), EngineError> {
+        match landed {
+            Ok((task, result)) => {
+                let Some(entity_id) = self.by_task.remove(&task) else {
+                    return Ok(());
+                };
+                match result? {
+                    Landing::Settled => self.lands_settled(&entity_id),
+                    Landing::Stopped => self.lands_stopped(&entity_id).await,
+                    Landing::Declined => self.lands_declined(&entity_id).await,
+                    Landing::Elsewhere => self.lands_elsewhere(&entity_id).await?,
+                }
+                Ok(())
+            }
+            Err(error) if error.is_panic() => match self.by_task.remove(&error.id()) {
+                Some(entity_id) => self.lands_panicked(&entity_id).await,
+                None => Ok(()),
+            },
+            Err(_cancelled) => Ok(()),
+        }
+    }
+
+    fn lands_settled(&mut self, entity_id: &EntityId) {
+        if let Some(taken) = self.jobs.remove(entity_id) {
+            self.in_doubt -= usize::from(matches!(taken.stand, Stand::InDoubt { .. }));
+            self.let_next_start(&taken.job.card_id, entity_id);
+        }
+    }
+
+    /// It stays as its earlier generation left it.
+    async fn lands_declined(&mut self, entity_id: &EntityId) {
+        if let Some(taken) = self.jobs.remove(entity_id) {
+            taken.receipts.back().await;
+            self.let_next_start(&taken.job.card_id, entity_id);
+        }
+    }
+
+    async fn lands_stopped(&mut self, entity_id: &EntityId) {
+        if let Some(taken) = self.jobs.remove(entity_id) {
+            taken.receipts.back().await;
+        }
+    }
+
+    /// The ledger had something to say about it after all: a row, or a cancel.
+    async fn lands_elsewhere(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
+        let sight = sights.into_iter().next();
+        if sight == Some(Sight::Cancelled) {
+            if let Some(taken) = self.jobs.get_mut(entity_id) {
+                taken.cancelled = true;
+                let start = taken.fresh_start();
+                self.start(entity_id, start);
+            }
+            return Ok(());
+        }
+        let Some(taken) = self.jobs.remove(entity_id) else {
+            return Ok(());
+        };
+        self.in_doubt -= usize::from(matches!(taken.stand, Stand::InDoubt { .. }));
+        self.let_next_start(&taken.job.card_id, entity_id);
+        match sight {
+            Some(Sight::Known {
+                standing: Standing::Finished(outcome),
+                fingerprint,
+                ..
+            }) if fingerprint == taken.fingerprint => self.answer(outcome, taken.receipts),
+            Some(_) | None => taken.receipts.back().await,
+        }
+        Ok(())
+    }
+
+    /// A fault of ours: the job goes on from the ledger, never from memory.
+    async fn lands_panicked(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        let panics = self.tower.ledger.note_panic(entity_id.clone()).await?;
+        telemetry::JobPanicked { entity_id, panics }.emit();
+        if panics >= PARKING_PANICS {
+            return self.park(entity_id).await;
+        }
+        let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
+        match sights.into_iter().next() {
+            Some(Sight::Known {
+                standing: Standing::Finished(_),
+                ..
+            }) => self.lands_elsewhere(entity_id).await,
+            Some(Sight::Known {
+                standing: Standing::InDoubt(_),
+                ..
+            }) => {
+                let open = self.find_open(entity_id).await?;
+                if let (Some(open), Some(taken)) = (open, self.jobs.get_mut(entity_id)) {
+                    let was = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: false });
+                    self.in_doubt += usize::from(!matches!(was, Stand::InDoubt { .. }));
+                    self.start(entity_id, Start::Recovered(Box::new(open)));
+                }
+                Ok(())
+            }
+            Some(Sight::Unknown | Sight::Cancelled) | None => {
+                if let Some(taken) = self.jobs.get_mut(entity_id) {
+                    taken.panics = panics.min(POISON_PANICS);
+                    let start = taken.fresh_start();
+                    self.start(entity_id, start);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A job whose task panics whatever is done takes no further task in this process: its card is
+    /// shut, and what is not answered is given back.
+    async fn park(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        let Some(taken) = self.jobs.get_mut(entity_id) else {
+            return Ok(());
+        };
+        let before = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: true });
+        self.in_doubt += usize::from(!matches!(before, Stand::InDoubt { .. }));
+        taken.receipts.back().await;
+        let card_id = taken.job.card_id.clone();
+        self.give_back_behind(&card_id).await;
+        Ok(())
+    }
+
+    pub(super) fn let_next_start(&mut self, card_id: &CardId, entity_id: &EntityId) {
+        if let Some(next) = self.lanes.leave(card_id, entity_id)
+            && let Some(start) = self.jobs.get(&next).map(Taken::fresh_start)
+        {
+            self.start(&next, start);
+        }
+    }
+}

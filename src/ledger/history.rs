@@ -1,0 +1,134 @@
+//! What a ledger knows, for people: the whole story of one job, and what is open.
+//!
+//! *What it promises.* Everything that is on record, in the order in which it happened.
+//!
+//! *What it refuses to know.* How it is shown.
+
+use crate::domain::job::Job;
+use crate::domain::key::{EventId, Generation};
+use crate::domain::outcome::{DoubtReason, Status};
+use crate::domain::request::{Person, Request};
+use crate::domain::time::Timestamp;
+use crate::engine::ports::{Answer, AttemptNote, Control, Intent, StoredOutcome};
+
+/// Everything that is on record about one `entity_id`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Each generation, from the first.
+    pub generations: Vec<GenerationHistory>,
+    /// What a prune left of generations.
+    pub tombstones: Vec<Tombstone>,
+    /// Copies that said something else, and messages that were no jobs.
+    pub facts: Vec<Publication>,
+    /// What people asked about it, with the answers.
+    pub requests: Vec<(Request, Option<Answer>)>,
+    /// How often its task panicked.
+    pub panics: u32,
+}
+
+impl History {
+    /// Whether nothing at all is known.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.generations.is_empty()
+            && self.tombstones.is_empty()
+            && self.facts.is_empty()
+            && self.requests.is_empty()
+    }
+}
+
+/// One generation of one job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerationHistory {
+    /// What was to be sent, under which key, from where, and when that became durable.
+    pub intent: Intent,
+    /// Every call, in order.
+    pub attempts: Vec<AttemptNote>,
+    /// Every ask, in order.
+    pub asks: Vec<AskRecord>,
+    /// Why it came into doubt, if it did.
+    pub doubt: Option<DoubtReason>,
+    /// Whether only a person could decide.
+    pub person_needed: bool,
+    /// The interim and the final outcome, as far as there are.
+    pub outcomes: Vec<Publication>,
+}
+
+/// One ask on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskRecord {
+    /// When the reading began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// What it found, in a stable word.
+    pub finding: String,
+    /// On what that rests.
+    pub evidence: String,
+}
+
+/// An outcome, and when its first publication was marked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The outcome.
+    pub outcome: StoredOutcome,
+    /// When it was published; none where that is not marked.
+    pub published_at: Option<Timestamp>,
+}
+
+/// What a prune left of one generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The generation.
+    pub generation: Generation,
+    /// Its final status.
+    pub status: Status,
+    /// The event id of that outcome.
+    pub event_id: EventId,
+    /// When it was settled.
+    pub settled_at: Timestamp,
+}
+
+/// A job whose intent has no final outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenLine {
+    /// The job.
+    pub job: Job,
+    /// Its generation.
+    pub generation: Generation,
+    /// Where it came from.
+    pub source: String,
+    /// The line of its file, if any.
+    pub line: Option<u64>,
+    /// When its intent became durable.
+    pub begun_at: Timestamp,
+    /// Why it is in doubt; none while it is being sent, or where a process was interrupted in it.
+    pub doubt: Option<DoubtReason>,
+    /// Whether only a person can decide.
+    pub person_needed: bool,
+    /// Calls on record.
+    pub attempts: u64,
+    /// Asks on record.
+    pub asks: u64,
+    /// The last of them.
+    pub last_ask: Option<AskRecord>,
+}
+
+/// The ledger as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// Its id.
+    pub ledger_id: String,
+    /// The namespace and the bank that it belongs to, from its first use on.
+    pub bound: Option<(String, String)>,
+    /// The number of its last commit.
+    pub sequence: i64,
+    /// The positive control, if it is on record.
+    pub control: Option<Control>,
+    /// Who holds the flow, and since when.
+    pub held_by: Option<(Person, Timestamp)>,
+    /// Requests that are not answered yet.
+    pub open_requests: Vec<Request>,
+    /// Outcomes not yet marked as published.
+    pub unpublished: u64,
+}

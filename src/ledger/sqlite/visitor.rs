@@ -1,0 +1,296 @@
+//! A visit to a ledger that another process may own: to read it, and to ask something of its owner.
+//!
+//! *What it promises.* A visitor takes no lock that an owner needs and writes nothing but requests.
+//! Every reading is of one commit.
+//!
+//! *What it refuses to know.* The bank, and how a request is answered.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::trouble::Trouble;
+use super::{open, read, requests};
+use crate::domain::job::{CardId, EntityId};
+use crate::domain::key::{EventId, Generation};
+use crate::domain::outcome::{DoubtReason, Status};
+use crate::domain::request::{Person, RequestId, Wish};
+use crate::domain::time::Timestamp;
+use crate::engine::ports::{Answer, JobRef, LedgerError, OpenJob};
+use crate::ledger::error::OpenError;
+use crate::ledger::history::{
+    AskRecord, GenerationHistory, History, OpenLine, Overview, Publication, Tombstone,
+};
+
+/// Requests shown in an overview: more than people read.
+const REQUESTS_SHOWN: usize = 100;
+
+/// A visitor of a ledger.
+#[derive(Debug)]
+pub struct Visitor {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Visitor {
+    /// Visits the ledger at this path. A ledger of an older format is brought up to date first, for
+    /// which nobody may own it.
+    ///
+    /// # Errors
+    /// [`OpenError`] where there is none that can be read.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let (db, path) = open::visit(path)?;
+        Ok(Self { db, path })
+    }
+
+    /// Whether a process owns the ledger now.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the lock cannot be looked at.
+    pub fn is_owned(&self) -> Result<bool, LedgerError> {
+        open::is_locked(&self.path)
+            .map_err(|error| LedgerError::new("looking at the ledger's lock", error))
+    }
+
+    /// Makes a request durable. The owner answers it within a second or so; without an owner it waits
+    /// for the next.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where it cannot be written.
+    pub fn request(
+        &self,
+        wish: &Wish,
+        by: &Person,
+        at: Timestamp,
+    ) -> Result<RequestId, LedgerError> {
+        let doing = "recording a request";
+        self.db
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(|error| LedgerError::new(doing, Trouble::Sql(error)))?;
+        let id = requests::add(&self.db, wish, by, at).map_err(failed(doing))?;
+        self.db
+            .execute_batch("COMMIT")
+            .map_err(|error| LedgerError::new(doing, Trouble::Sql(error)))?;
+        Ok(id)
+    }
+
+    /// The answer to a request, once there is one.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn answer_of(&self, request: RequestId) -> Result<Option<Answer>, LedgerError> {
+        self.read("reading an answer", |db| requests::answer_of(db, request))
+    }
+
+    /// Everything that is on record about a job.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn history(&self, entity_id: &EntityId) -> Result<History, LedgerError> {
+        self.read("reading a job's history", |db| history(db, entity_id))
+    }
+
+    /// Jobs whose intent has no final outcome, oldest first, at most `limit`, after this one.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn open_jobs(
+        &self,
+        after: Option<&JobRef>,
+        limit: usize,
+    ) -> Result<Vec<OpenLine>, LedgerError> {
+        self.read("reading open jobs", |db| {
+            let open = read::unsettled(db, after, limit)?;
+            open.into_iter().map(|open| open_line(db, open)).collect()
+        })
+    }
+
+    /// The ledger as a whole.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn overview(&self) -> Result<Overview, LedgerError> {
+        self.read("reading the ledger's state", overview)
+    }
+
+    /// A card for which the bank has been paid through this ledger, to read the bank's list with.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn a_paid_card(&self) -> Result<Option<(CardId, EntityId)>, LedgerError> {
+        self.read("reading the newest 2xx", |db| {
+            let last = read::last_accepted(db)?;
+            Ok(last.map(|intent| (intent.job.card_id, intent.job.entity_id)))
+        })
+    }
+
+    /// Writes a whole copy of the last commit to a new file, which belongs to its owner alone, and
+    /// checks it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: there is a file already, the disk says no, or the copy is not whole.
+    pub fn backup(&self, to: &Path) -> Result<(), OpenError> {
+        open::backup(&self.db, &self.path, to)
+    }
+
+    fn read<T>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&Connection) -> Result<T, Trouble>,
+    ) -> Result<T, LedgerError> {
+        let snapshot = self
+            .db
+            .unchecked_transaction()
+            .map_err(|error| LedgerError::new(doing, Trouble::Sql(error)))?;
+        read(&snapshot).map_err(failed(doing))
+    }
+}
+
+fn failed(doing: &'static str) -> impl FnOnce(Trouble) -> LedgerError {
+    move |trouble| LedgerError::new(doing, trouble)
+}
+
+fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
+    let mut statement =
+        db.prepare_cached("SELECT * FROM jobs WHERE entity_id = ?1 ORDER BY generation")?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    let mut generations = Vec::new();
+    while let Some(row) = rows.next()? {
+        generations.push(generation(db, row)?);
+    }
+    let panics = db
+        .prepare_cached("SELECT count FROM panics WHERE entity_id = ?1")?
+        .query_row([entity_id.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(History {
+        generations,
+        tombstones: tombstones(db, entity_id)?,
+        facts: publications(
+            db,
+            "SELECT event_id, entity_id, generation, status, body, settled_at, \
+             published_at IS NOT NULL, published_at FROM outcomes \
+             WHERE job IS NULL AND entity_id = ?1 ORDER BY id",
+            entity_id.as_str(),
+        )?,
+        requests: requests::about(db, entity_id)?,
+        panics: panics.unwrap_or_default(),
+    })
+}
+
+fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Trouble> {
+    let id: i64 = row.get("id")?;
+    let doubt: Option<String> = row.get("doubt_reason")?;
+    let (interim, last): (Option<i64>, Option<i64>) =
+        (row.get("doubt_outcome")?, row.get("final_outcome")?);
+    let mut outcomes = Vec::new();
+    for outcome in [interim, last].into_iter().flatten() {
+        outcomes.extend(publications(
+            db,
+            "SELECT event_id, entity_id, generation, status, body, settled_at, \
+             published_at IS NOT NULL, published_at FROM outcomes WHERE id = ?1",
+            outcome,
+        )?);
+    }
+    Ok(GenerationHistory {
+        intent: read::intent(row)?,
+        attempts: read::attempts(db, id)?,
+        asks: asks(db, id)?,
+        doubt: doubt.as_deref().and_then(DoubtReason::parse),
+        person_needed: row.get("person_needed")?,
+        outcomes,
+    })
+}
+
+fn asks(db: &Connection, job: i64) -> Result<Vec<AskRecord>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT began, ended, finding, evidence FROM asks WHERE job = ?1 ORDER BY id",
+    )?;
+    let mut rows = statement.query([job])?;
+    let mut asks = Vec::new();
+    while let Some(row) = rows.next()? {
+        asks.push(AskRecord {
+            began: Timestamp::from_millis(row.get(0)?),
+            ended: Timestamp::from_millis(row.get(1)?),
+            finding: row.get(2)?,
+            evidence: row.get(3)?,
+        });
+    }
+    Ok(asks)
+}
+
+fn publications(
+    db: &Connection,
+    query: &str,
+    of: impl rusqlite::ToSql,
+) -> Result<Vec<Publication>, Trouble> {
+    let mut statement = db.prepare_cached(query)?;
+    let mut rows = statement.query([of])?;
+    let mut publications = Vec::new();
+    while let Some(row) = rows.next()? {
+        let at: Option<i64> = row.get(7)?;
+        publications.push(Publication {
+            outcome: read::stored_outcome(row)?,
+            published_at: at.map(Timestamp::from_millis),
+        });
+    }
+    Ok(publications)
+}
+
+fn tombstones(db: &Connection, entity_id: &EntityId) -> Result<Vec<Tombstone>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT generation, status, event_id, settled_at FROM tombstones \
+         WHERE entity_id = ?1 ORDER BY generation",
+    )?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    let mut tombstones = Vec::new();
+    while let Some(row) = rows.next()? {
+        let status: String = row.get(1)?;
+        tombstones.push(Tombstone {
+            generation: Generation::new(row.get(0)?).ok_or(Trouble::Stored("generation"))?,
+            status: Status::parse(&status).ok_or(Trouble::Stored("status"))?,
+            event_id: EventId::from_bytes(row.get(2)?),
+            settled_at: Timestamp::from_millis(row.get(3)?),
+        });
+    }
+    Ok(tombstones)
+}
+
+fn open_line(db: &Connection, open: OpenJob) -> Result<OpenLine, Trouble> {
+    let intent = open.intent;
+    let about = JobRef {
+        entity_id: intent.job.entity_id.clone(),
+        generation: intent.generation,
+    };
+    let mut asks = asks(db, read::job_id(db, &about)?)?;
+    Ok(OpenLine {
+        generation: intent.generation,
+        source: intent.source,
+        line: intent.line,
+        begun_at: intent.at.wall,
+        job: intent.job,
+        doubt: open.doubt.map(|(_, reason)| reason),
+        person_needed: open.person_needed,
+        attempts: u64::try_from(open.attempts.len()).unwrap_or(u64::MAX),
+        asks: u64::try_from(asks.len()).unwrap_or(u64::MAX),
+        last_ask: asks.pop(),
+    })
+}
+
+fn overview(db: &Connection) -> Result<Overview, Trouble> {
+    let meta = open::Meta::read(db)?;
+    let unpublished: i64 = db.query_row(
+        "SELECT count(*) FROM outcomes INDEXED BY outcomes_unpublished \
+         WHERE published_at IS NULL",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(Overview {
+        ledger_id: meta.ledger_id,
+        bound: meta.bound,
+        sequence: meta.sequence,
+        control: read::control(db)?,
+        held_by: requests::held_by(db)?,
+        open_requests: requests::open(db, REQUESTS_SHOWN)?,
+        unpublished: u64::try_from(unpublished).unwrap_or_default(),
+    })
+}
