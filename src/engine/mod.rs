@@ -85,6 +85,15 @@ pub enum Ended {
     Stopped,
 }
 
+/// Attends to what people have asked about jobs in doubt, and to nothing else: asks the bank, settles
+/// what its list or a person settles, and never calls the bank to move money.
+///
+/// # Errors
+/// [`EngineError`] where this process must stop.
+pub async fn attend(ports: Ports, settings: Settings, stop: Stop) -> Result<(), EngineError> {
+    River::attend_alone(ports, settings, stop).await
+}
+
 /// Runs jobs from a source until it is dry or the engine is stopped; tells what holds the flow to
 /// `pauses`.
 ///

@@ -168,8 +168,12 @@ pub trait Ledger: Send + Sync {
         at: Timestamp,
     ) -> Result<RequestId, LedgerError>;
 
-    /// Requests not yet answered, oldest first, at most `limit`.
-    async fn open_requests(&self, limit: usize) -> Result<Vec<Request>, LedgerError>;
+    /// Requests not yet answered, oldest first, at most `limit`, after this one.
+    async fn open_requests(
+        &self,
+        after: Option<RequestId>,
+        limit: usize,
+    ) -> Result<Vec<Request>, LedgerError>;
 
     /// Answers a request. The first answer is kept. An accepted cancel of a generation holds from
     /// then on: [`Sight::Cancelled`], [`OpenJob::cancelled`].

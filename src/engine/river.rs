@@ -30,7 +30,7 @@ use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
 use crate::domain::outcome::{RULED, Status};
-use crate::domain::request::Request;
+use crate::domain::request::{Request, RequestId};
 use crate::domain::time::Timestamp;
 use crate::wire;
 use crate::wire::outcome::OutcomeMessage;
@@ -62,6 +62,9 @@ pub(super) struct River {
     in_doubt: usize,
     dry: bool,
     stopping: bool,
+    /// Whether jobs in doubt are taken up only where a person asks about them, and only to be asked
+    /// about.
+    takes_up_for_orders: bool,
 }
 
 /// A job that was taken.
@@ -122,6 +125,21 @@ impl River {
         settings: Settings,
         stop: Stop,
     ) -> Result<Self, EngineError> {
+        let (mut river, requests) = Self::still(ports, settings, stop).await?;
+        river.recover().await?;
+        // What was asked while nobody owned the ledger comes before anything new is taken.
+        let attended = river.attend_to_waiting().await?;
+        river.start_chores(attended, requests);
+        Ok(river)
+    }
+
+    /// A river in which nothing flows: what was left unpublished is published, and no job is taken
+    /// up. The end that requests come in by.
+    async fn still(
+        ports: Ports,
+        settings: Settings,
+        stop: Stop,
+    ) -> Result<(Self, mpsc::Sender<Request>), EngineError> {
         let (marks, marks_waiting) = mpsc::channel(MARKS_WAITING);
         let (signal_sender, signals) = mpsc::channel(settings.in_flight);
         let (request_sender, requests) = mpsc::channel(REQUESTS_AT_ONCE);
@@ -132,7 +150,7 @@ impl River {
             Arc::clone(&tower.clocks),
             marks_waiting,
         ));
-        let mut river = Self {
+        let river = Self {
             lanes: Lanes::default(),
             jobs: HashMap::new(),
             flying: JoinSet::new(),
@@ -147,6 +165,7 @@ impl River {
             in_doubt: 0,
             dry: false,
             stopping: false,
+            takes_up_for_orders: false,
             tower,
         };
         if river.tower.ledger.control().await?.is_some() {
@@ -156,17 +175,29 @@ impl River {
             river.tower.control.accepted(&intent.job, intent.at);
         }
         publish_leftovers(&river.tower).await?;
-        river.recover().await?;
-        // What was asked while nobody owned the ledger comes before anything new is taken.
-        river.attend_to_waiting().await?;
-        river.start_chores(request_sender);
-        Ok(river)
+        Ok((river, request_sender))
     }
 
-    fn start_chores(&mut self, requests: mpsc::Sender<Request>) {
+    /// Attends to what people have asked so far, and to nothing else.
+    pub(super) async fn attend_alone(
+        ports: Ports,
+        settings: Settings,
+        stop: Stop,
+    ) -> Result<(), EngineError> {
+        let (mut river, _requests) = Self::still(ports, settings, stop).await?;
+        river.takes_up_for_orders = true;
+        river.attend_to_waiting().await?;
+        while !(river.flying.is_empty() && river.chores.is_empty()) {
+            let happening = river.next().await;
+            river.follow(happening).await?;
+        }
+        river.close().await.map(drop)
+    }
+
+    fn start_chores(&mut self, attended: Option<RequestId>, requests: mpsc::Sender<Request>) {
         let tower = Arc::clone(&self.tower);
         self.chores.spawn(async move {
-            attend::watch_requests(&tower, requests).await?;
+            attend::watch_requests(&tower, attended, requests).await?;
             Ok(())
         });
         let tower = Arc::clone(&self.tower);
@@ -238,6 +269,17 @@ impl River {
         let entity_id = taken.job.entity_id.clone();
         self.jobs.insert(entity_id.clone(), taken);
         self.start(&entity_id, Start::Recovered(Box::new(open)));
+    }
+
+    /// Where jobs are taken up only for orders: takes this one up, if it is in doubt.
+    async fn take_up_for_order(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        if self.takes_up_for_orders
+            && !self.jobs.contains_key(entity_id)
+            && let Some(open) = self.find_open(entity_id).await?
+        {
+            self.take_up(open);
+        }
+        Ok(())
     }
 
     // ---- intake -------------------------------------------------------------------------------
@@ -476,7 +518,7 @@ impl River {
         if taken.stand == Stand::Queued {
             taken.stand = Stand::Flying;
         }
-        let (orders, waiting) = Orders::channel(false);
+        let (orders, waiting) = Orders::channel(self.takes_up_for_orders);
         taken.orders = Some(orders);
         let flight = Flight {
             orders: waiting,

@@ -455,9 +455,15 @@ impl Ledger for MemoryLedger {
         Ok(id)
     }
 
-    async fn open_requests(&self, limit: usize) -> Result<Vec<Request>, LedgerError> {
+    async fn open_requests(
+        &self,
+        after: Option<RequestId>,
+        limit: usize,
+    ) -> Result<Vec<Request>, LedgerError> {
         let books = self.books();
-        let open = books.requests.iter().filter(|(_, answer)| answer.is_none());
+        let open = books.requests.iter().filter(|(request, answer)| {
+            answer.is_none() && after.is_none_or(|after| request.id > after)
+        });
         Ok(open
             .take(limit)
             .map(|(request, _)| request.clone())

@@ -595,8 +595,13 @@ async fn a_request_is_answered_once_and_in_order(ledger: &dyn Ledger) {
             at,
         });
     }
-    assert_eq!(ledger.open_requests(9).await.expect("a read"), asked);
-    assert_eq!(ledger.open_requests(1).await.expect("a read"), asked[..1]);
+    assert_eq!(ledger.open_requests(None, 9).await.expect("a read"), asked);
+    assert_eq!(
+        ledger.open_requests(None, 1).await.expect("a read"),
+        asked[..1]
+    );
+    let behind = ledger.open_requests(Some(asked[1].id), 9).await;
+    assert_eq!(behind.expect("a read"), asked[2..]);
     let answer = |words: &str| Answer {
         accepted: true,
         generation: None,
@@ -611,7 +616,10 @@ async fn a_request_is_answered_once_and_in_order(ledger: &dyn Ledger) {
         .answer(asked[0].id, answer("again"))
         .await
         .expect("dropped");
-    assert_eq!(ledger.open_requests(9).await.expect("a read"), asked[1..]);
+    assert_eq!(
+        ledger.open_requests(None, 9).await.expect("a read"),
+        asked[1..]
+    );
 }
 
 async fn an_accepted_cancel_is_found_before_and_after_its_job_comes(ledger: &dyn Ledger) {
@@ -688,7 +696,7 @@ async fn a_ruling_answers_its_request_in_the_same_commit(ledger: &dyn Ledger) {
         ..settlement(&intent("A"), Status::NotSent)
     };
     ledger.settle(ruled).await.expect("settled");
-    assert_eq!(ledger.open_requests(9).await.expect("a read"), []);
+    assert_eq!(ledger.open_requests(None, 9).await.expect("a read"), []);
     assert!(matches!(standing(ledger, "A").await, Standing::Finished(_)));
 }
 

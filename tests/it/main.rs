@@ -6,6 +6,7 @@ mod crash;
 mod files;
 mod flow;
 mod ledger;
+mod requests;
 mod run;
 mod simulator;
 mod support;

@@ -23,19 +23,15 @@ use crate::engine::settings::{REQUESTS_AT_ONCE, REQUESTS_EVERY};
 use crate::engine::tower::Tower;
 use crate::telemetry;
 
-/// Passes on what people ask, each request once; never ends while it goes well.
+/// Passes on what people ask, each request once, after this one; never ends while it goes well.
 pub(super) async fn watch_requests(
     tower: &Tower,
+    mut after: Option<RequestId>,
     requests: mpsc::Sender<Request>,
 ) -> Result<(), LedgerError> {
-    let mut passed_on: Option<RequestId> = None;
     loop {
-        let open = tower.ledger.open_requests(REQUESTS_AT_ONCE).await?;
-        for request in open {
-            if passed_on.is_some_and(|last| request.id <= last) {
-                continue;
-            }
-            passed_on = Some(request.id);
+        for request in tower.ledger.open_requests(after, REQUESTS_AT_ONCE).await? {
+            after = Some(request.id);
             if requests.send(request).await.is_err() {
                 return Ok(());
             }
@@ -50,12 +46,20 @@ fn too_late(status: Status) -> String {
 }
 
 impl River {
-    /// Answers what was asked before this process owned the ledger.
-    pub(super) async fn attend_to_waiting(&mut self) -> Result<(), EngineError> {
-        for request in self.tower.ledger.open_requests(REQUESTS_AT_ONCE).await? {
-            self.attend(request).await?;
+    /// Answers what was asked before this process owned the ledger; the last of it.
+    pub(super) async fn attend_to_waiting(&mut self) -> Result<Option<RequestId>, EngineError> {
+        let mut last = None;
+        loop {
+            let ledger = Arc::clone(&self.tower.ledger);
+            let waiting = ledger.open_requests(last, REQUESTS_AT_ONCE).await?;
+            if waiting.is_empty() {
+                return Ok(last);
+            }
+            for request in waiting {
+                last = Some(request.id);
+                self.attend(request).await?;
+            }
         }
-        Ok(())
     }
 
     /// Does what a request asks, or says why not.
@@ -149,20 +153,36 @@ impl River {
         entity_id: EntityId,
         what: What,
     ) -> Result<(), EngineError> {
-        let in_doubt = self.jobs.get(&entity_id).and_then(|taken| {
-            let orders = taken.orders.clone()?;
-            matches!(taken.stand, Stand::InDoubt { .. }).then_some((orders, taken.generation))
-        });
-        let Some((orders, generation)) = in_doubt else {
+        self.take_up_for_order(&entity_id).await?;
+        let Some((orders, generation)) = self.flight_in_doubt(&entity_id) else {
             let words = self.why_not_in_doubt(&entity_id).await?;
             return self.answer_request(&request, false, None, words).await;
         };
         let tower = Arc::clone(&self.tower);
         self.chores.spawn(async move {
-            carry_order(&tower, &request, generation, &orders, what).await?;
+            carry_order(&tower, &request, generation, orders, what).await?;
             Ok(())
         });
         Ok(())
+    }
+
+    /// The way to the flight of a job in doubt. Where it was taken up for one order only, that way is
+    /// given away, so that the flight ends with it.
+    fn flight_in_doubt(
+        &mut self,
+        entity_id: &EntityId,
+    ) -> Option<(mpsc::Sender<Order>, Generation)> {
+        let ends_with_it = self.takes_up_for_orders;
+        let taken = self.jobs.get_mut(entity_id)?;
+        if !matches!(taken.stand, Stand::InDoubt { .. }) {
+            return None;
+        }
+        let orders = if ends_with_it {
+            taken.orders.take()
+        } else {
+            taken.orders.clone()
+        };
+        Some((orders?, taken.generation))
     }
 
     async fn why_not_in_doubt(&self, entity_id: &EntityId) -> Result<String, LedgerError> {
@@ -183,10 +203,15 @@ impl River {
         })
     }
 
+    /// Asks about every job in doubt.
     async fn ask_about_all(&mut self, request: Request) -> Result<(), EngineError> {
+        if self.takes_up_for_orders {
+            self.recover().await?;
+        }
+        let in_doubt: Vec<_> = self.jobs.keys().cloned().collect();
         let mut asked = 0_usize;
-        for taken in self.jobs.values() {
-            let (Stand::InDoubt { .. }, Some(orders)) = (taken.stand, &taken.orders) else {
+        for entity_id in in_doubt {
+            let Some((orders, _)) = self.flight_in_doubt(&entity_id) else {
                 continue;
             };
             let (reply, _) = oneshot::channel();
@@ -222,11 +247,11 @@ impl River {
 const ORDER_LIMIT: Duration = Duration::from_secs(120);
 
 /// Gives an order to a flight and answers the request with its reply.
-pub(in crate::engine) async fn carry_order(
+async fn carry_order(
     tower: &Tower,
     request: &Request,
     generation: Generation,
-    orders: &mpsc::Sender<Order>,
+    orders: mpsc::Sender<Order>,
     what: What,
 ) -> Result<(), LedgerError> {
     let (reply, replied) = oneshot::channel();

@@ -249,8 +249,12 @@ impl Ledger for SqliteLedger {
         self.writes.call("recording a request", add).await
     }
 
-    async fn open_requests(&self, limit: usize) -> Result<Vec<Request>, LedgerError> {
-        let find = move |db: &_| requests::open(db, limit);
+    async fn open_requests(
+        &self,
+        after: Option<RequestId>,
+        limit: usize,
+    ) -> Result<Vec<Request>, LedgerError> {
+        let find = move |db: &_| requests::open(db, after, limit);
         self.reads.call("reading requests", find).await
     }
 

@@ -43,12 +43,18 @@ pub(super) fn add(
 }
 
 /// See `Ledger::open_requests`.
-pub(super) fn open(db: &Connection, limit: usize) -> Result<Vec<Request>, Trouble> {
+pub(super) fn open(
+    db: &Connection,
+    after: Option<RequestId>,
+    limit: usize,
+) -> Result<Vec<Request>, Trouble> {
     let mut statement = db.prepare_cached(
         "SELECT * FROM requests INDEXED BY requests_open WHERE accepted IS NULL \
-         ORDER BY id LIMIT ?1",
+         AND id > ?1 ORDER BY id LIMIT ?2",
     )?;
-    let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let after = after.map_or(0, RequestId::get);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query([after, limit])?;
     let mut requests = Vec::new();
     while let Some(row) = rows.next()? {
         requests.push(request(row)?);

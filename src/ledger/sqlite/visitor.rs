@@ -290,7 +290,7 @@ fn overview(db: &Connection) -> Result<Overview, Trouble> {
         sequence: meta.sequence,
         control: read::control(db)?,
         held_by: requests::held_by(db)?,
-        open_requests: requests::open(db, REQUESTS_SHOWN)?,
+        open_requests: requests::open(db, None, REQUESTS_SHOWN)?,
         unpublished: u64::try_from(unpublished).unwrap_or_default(),
     })
 }

@@ -206,8 +206,12 @@ impl Ledger for Fused<dyn Ledger> {
         self.around(self.inner.request(wish, by, at)).await
     }
 
-    async fn open_requests(&self, limit: usize) -> Result<Vec<Request>, LedgerError> {
-        self.inner.open_requests(limit).await
+    async fn open_requests(
+        &self,
+        after: Option<RequestId>,
+        limit: usize,
+    ) -> Result<Vec<Request>, LedgerError> {
+        self.inner.open_requests(after, limit).await
     }
 
     async fn answer(&self, request: RequestId, answer: Answer) -> Result<(), LedgerError> {

@@ -74,6 +74,7 @@ struct Books {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) entity_id: String,
+    pub(crate) card_id: String,
     pub(crate) key: String,
     pub(crate) body: Vec<u8>,
     pub(crate) at: Instant,
@@ -99,6 +100,23 @@ impl ScriptedBank {
     /// Refuses every connection for this long.
     pub(crate) fn down_for(&self, outage: Duration) {
         self.books().down_until = Some(Instant::now() + outage);
+    }
+
+    /// A request that was lost arrives after all, and is applied.
+    pub(crate) fn arrive(&self, entity_id: &str) {
+        let call = self.calls_for(entity_id).pop().expect("a call");
+        let request: OperationRequest = serde_json::from_slice(&call.body).expect("our own body");
+        let listed = ListedOperation {
+            id: Some("cbo_late".to_owned()),
+            entity_id: Some(entity_id.to_owned()),
+            operation: request.operation,
+            amount_minor: request.amount.amount,
+            currency: request.amount.currency,
+        };
+        self.books().movements.push(Movement {
+            card_id: call.card_id,
+            listed,
+        });
     }
 
     /// Its list shows no `entity_id` any more.
@@ -172,6 +190,7 @@ impl ScriptedBank {
         let mut books = self.books();
         books.calls.push(Call {
             entity_id: entity_id.clone(),
+            card_id: card_id.as_str().to_owned(),
             key: key.to_string(),
             body: body.to_vec(),
             at: Instant::now(),

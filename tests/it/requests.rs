@@ -1,0 +1,467 @@
+//! What people ask of a run, and what a later generation may do: through the real engine, between a
+//! scripted bank that keeps books and a ledger, on a paused clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tanda::domain::job::{EntityId, Job};
+use tanda::domain::money::{Amount, Currency};
+use tanda::domain::outcome::Status;
+use tanda::domain::request::{EvidenceText, Person, RequestId, Ruling, Wish};
+use tanda::domain::time::Timestamp;
+use tanda::engine::Ended;
+use tanda::engine::ports::{Answer, Control, ListFault, Sight, Standing};
+use tanda::engine::settings::Ending;
+use tanda::engine::stop::Stopper;
+use tanda::ledger::MemoryLedger;
+
+use crate::support::fuse::Fuse;
+use crate::support::judge::{Does, World, job, let_pass};
+
+fn world() -> World {
+    World::new(Arc::new(MemoryLedger::new()))
+}
+
+/// A world whose list has proven itself.
+async fn proven_world() -> World {
+    let world = world();
+    let control = Control {
+        entity_id: id("control"),
+        seen_at: Timestamp::from_millis(0),
+    };
+    world.ledger.note_control(control).await.expect("memory");
+    world
+}
+
+fn id(text: &str) -> EntityId {
+    EntityId::parse(text).expect("an entity_id")
+}
+
+fn ana() -> Person {
+    Person::parse("Ana").expect("a name")
+}
+
+fn settle(name: &str, ruling: Ruling) -> Wish {
+    Wish::Settle {
+        entity_id: id(name),
+        ruling,
+        evidence: EvidenceText::parse("the bank's letter").expect("words"),
+    }
+}
+
+async fn ask(world: &World, wish: Wish) -> RequestId {
+    let at = Timestamp::from_millis(1_795_000_000_000);
+    let asked = world.ledger.request(wish, ana(), at).await;
+    asked.expect("memory")
+}
+
+/// Whether a request is still open.
+async fn is_open(world: &World, request: RequestId) -> bool {
+    let open = world.ledger.open_requests(None, 99).await.expect("memory");
+    open.iter().any(|open| open.id == request)
+}
+
+async fn settled_status(world: &World, name: &str) -> Option<Status> {
+    let sights = world.ledger.look(vec![id(name)]).await.expect("memory");
+    match sights.into_iter().next() {
+        Some(Sight::Known {
+            standing: Standing::Finished(outcome),
+            ..
+        }) => Some(outcome.status),
+        Some(_) | None => None,
+    }
+}
+
+/// Attends to what was asked, as a command does where no run is under way.
+async fn attend(world: &World) {
+    let (_stopper, stop) = tanda::engine::stop::signal();
+    tanda::engine::attend(world.ports(), world.settings.clone(), stop)
+        .await
+        .expect("the engine attends");
+}
+
+/// A run that goes on until it is stopped, with something done meanwhile.
+async fn while_running<T>(world: &World, jobs: &[Job], meanwhile: impl Future<Output = T>) -> T {
+    let mut settings = world.settings.clone();
+    settings.ending = Ending::WhenStopped;
+    let (stopper, stop): (Stopper, _) = tanda::engine::stop::signal();
+    let (pauses, _) = tokio::sync::watch::channel(None);
+    let run = tanda::engine::run(world.ports(), settings, world.source(jobs), stop, &pauses);
+    let meanwhile = async {
+        let value = meanwhile.await;
+        stopper.ask();
+        value
+    };
+    let (ended, value) = tokio::join!(run, meanwhile);
+    assert_eq!(ended.expect("the engine runs"), Ended::Stopped);
+    value
+}
+
+/// Waits, on the paused clock, until the owner has answered.
+async fn answered(world: &World, request: RequestId) {
+    while is_open(world, request).await {
+        let_pass(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_cancelled_before_it_comes_is_never_sent() {
+    let world = world();
+    ask(&world, Wish::Cancel(id("a"))).await;
+    attend(&world).await;
+    world.run(&[job("a", 1), job("b", 1)]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::NotSent]);
+    let last = world.sink.of("a").pop().expect("an outcome");
+    assert_eq!(last.reason.as_deref(), Some("cancelled"));
+    assert_eq!(world.bank.calls_for("a").len(), 0);
+    assert_eq!(world.bank.applied()["b"], 1, "its card is not held");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_cancelled_while_it_waits_is_not_sent_and_one_at_the_bank_is_told_as_it_ends() {
+    let world = world();
+    world.bank.script("first", &[Does::LoseRequest; 2]);
+    let cancel = async {
+        while world.bank.calls_for("first").is_empty() {
+            let_pass(Duration::from_millis(10)).await;
+        }
+        let waiting = ask(&world, Wish::Cancel(id("second"))).await;
+        answered(&world, waiting).await;
+        while world.sink.statuses("second").is_empty() {
+            let_pass(Duration::from_millis(100)).await;
+        }
+        let late = ask(&world, Wish::Cancel(id("first"))).await;
+        answered(&world, late).await;
+    };
+    while_running(&world, &[job("first", 1), job("second", 1)], cancel).await;
+    assert_eq!(world.sink.statuses("first"), [Status::Succeeded]);
+    assert_eq!(world.sink.statuses("second"), [Status::NotSent]);
+    assert_eq!(world.bank.calls_for("second").len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_a_job_cancelled_after_an_unclear_attempt_is_not_sent_only_after_proof() {
+    for (does, ends) in [
+        (Does::LoseRequest, Status::NotSent),
+        (Does::ApplyAndLoseReply, Status::Succeeded),
+    ] {
+        let world = proven_world().await;
+        world.bank.otherwise(does);
+        let cancel = async {
+            while world.bank.calls_for("a").is_empty() {
+                let_pass(Duration::from_millis(10)).await;
+            }
+            ask(&world, Wish::Cancel(id("a"))).await;
+            while settled_status(&world, "a").await.is_none() {
+                let_pass(Duration::from_secs(1)).await;
+            }
+        };
+        while_running(&world, &[job("a", 1)], cancel).await;
+        assert_eq!(world.sink.statuses("a"), [Status::InDoubt, ends]);
+        let applied = world.bank.applied().get("a").copied().unwrap_or_default();
+        assert_eq!(applied, usize::from(ends == Status::Succeeded));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_survives_a_restart_before_and_after_the_intent() {
+    let world = proven_world().await;
+    world.bank.otherwise(Does::LoseRequest);
+    let cancelled = while_running(&world, &[job("a", 1)], async {
+        while world.bank.calls_for("a").is_empty() {
+            let_pass(Duration::from_millis(10)).await;
+        }
+        let request = ask(&world, Wish::Cancel(id("a"))).await;
+        answered(&world, request).await;
+        request
+    })
+    .await;
+    assert!(!is_open(&world, cancelled).await);
+    let calls = world.bank.calls_for("a").len();
+    world.bank.otherwise(Does::Apply);
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+    assert_eq!(world.bank.calls_for("a").len(), calls, "not sent again");
+}
+
+/// A world in which job `a` has been left in doubt by an earlier run.
+async fn left_in_doubt(does: Does) -> World {
+    let world = proven_world().await;
+    world.bank.otherwise(does);
+    while_running(&world, &[job("a", 1)], async {
+        while world.bank.calls_for("a").is_empty() {
+            let_pass(Duration::from_millis(10)).await;
+        }
+        let_pass(Duration::from_millis(50)).await;
+    })
+    .await;
+    assert_eq!(settled_status(&world, "a").await, None);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_settles_a_job_in_doubt_and_the_list_has_the_last_word() {
+    for (does, ruling, ends, reason) in [
+        (
+            Does::LoseRequest,
+            Ruling::Succeeded,
+            Status::Succeeded,
+            "decided_by_person",
+        ),
+        (
+            Does::LoseRequest,
+            Ruling::NotSent,
+            Status::NotSent,
+            "decided_by_person",
+        ),
+        (
+            Does::ApplyAndLoseReply,
+            Ruling::NotSent,
+            Status::Succeeded,
+            "found_in_list",
+        ),
+        (
+            Does::ApplyAndLoseReply,
+            Ruling::Succeeded,
+            Status::Succeeded,
+            "found_in_list",
+        ),
+    ] {
+        let world = left_in_doubt(does).await;
+        let_pass(Duration::from_secs(301)).await;
+        let calls = world.bank.calls().len();
+        let request = ask(&world, settle("a", ruling)).await;
+        attend(&world).await;
+        assert!(!is_open(&world, request).await);
+        assert_eq!(settled_status(&world, "a").await, Some(ends), "{does:?}");
+        let last = world.sink.of("a").pop().expect("an outcome");
+        assert_eq!(last.reason.as_deref(), Some(reason), "{does:?}");
+        assert_eq!(world.bank.calls().len(), calls, "nothing is sent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_a_ruling_of_not_sent_is_declined_while_the_request_may_still_arrive() {
+    let world = left_in_doubt(Does::LoseRequest).await;
+    let request = ask(&world, settle("a", Ruling::NotSent)).await;
+    attend(&world).await;
+    assert!(!is_open(&world, request).await);
+    assert_eq!(settled_status(&world, "a").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_in_doubt_cannot_be_settled_by_a_person() {
+    let world = world();
+    world.run(&[job("paid", 1)]).await;
+    for name in ["paid", "unknown"] {
+        ask(&world, settle(name, Ruling::NotSent)).await;
+    }
+    attend(&world).await;
+    let open = world.ledger.open_requests(None, 9).await.expect("memory");
+    assert_eq!(open, [], "both are answered");
+    assert_eq!(
+        settled_status(&world, "paid").await,
+        Some(Status::Succeeded)
+    );
+    assert_eq!(settled_status(&world, "unknown").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_reconciling_finds_what_was_paid_and_never_sends() {
+    let found = left_in_doubt(Does::ApplyAndLoseReply).await;
+    ask(&found, Wish::Reconcile(None)).await;
+    attend(&found).await;
+    assert_eq!(settled_status(&found, "a").await, Some(Status::Succeeded));
+
+    let absent = left_in_doubt(Does::LoseRequest).await;
+    let calls = absent.bank.calls().len();
+    for _ in 0..20 {
+        let request = ask(&absent, Wish::Reconcile(Some(id("a")))).await;
+        attend(&absent).await;
+        assert!(!is_open(&absent, request).await);
+        let_pass(Duration::from_secs(400)).await;
+    }
+    assert_eq!(absent.bank.calls().len(), calls, "asking is not sending");
+    assert_eq!(settled_status(&absent, "a").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_under_way_answers_what_is_asked_within_a_second() {
+    let world = proven_world().await;
+    world.bank.script("a", &[Does::Conflict]);
+    let took = while_running(&world, &[job("a", 1)], async {
+        while world.sink.statuses("a").is_empty() {
+            let_pass(Duration::from_millis(10)).await;
+        }
+        let_pass(Duration::from_secs(400)).await;
+        let began = tokio::time::Instant::now();
+        for wish in [
+            Wish::Reconcile(Some(id("a"))),
+            Wish::Reconcile(None),
+            Wish::Cancel(id("never-seen")),
+        ] {
+            let request = ask(&world, wish).await;
+            answered(&world, request).await;
+        }
+        began.elapsed()
+    })
+    .await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+// ---- again ------------------------------------------------------------------------------------
+
+fn corrected(name: &str, card: u32) -> Job {
+    let cop = Currency::parse("COP").expect("a code");
+    Job {
+        amount: Amount::new(7_777, cop).expect("an amount"),
+        ..job(name, card)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_job_is_run_again_only_when_a_person_asks_and_under_a_new_key() {
+    let mut world = world();
+    world.bank.script("a", &[Does::Refuse]);
+    world.run(&[job("a", 1)]).await;
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(world.bank.calls_for("a").len(), 1, "not by itself");
+    world.again = Some(ana());
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::Rejected, Status::Succeeded]
+    );
+    let calls = world.bank.calls_for("a");
+    assert_ne!(calls[0].key, calls[1].key);
+    let last = world.sink.of("a").pop().expect("an outcome");
+    assert_eq!((last.generation, last.seq), (Some(2), 1));
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(world.bank.applied()["a"], 1, "what has succeeded is over");
+    assert_eq!(world.bank.calls_for("a").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i6_corrected_content_runs_only_as_a_later_generation() {
+    let mut world = world();
+    world.bank.script("a", &[Does::Refuse]);
+    world.run(&[job("a", 1)]).await;
+    world.run(&[corrected("a", 1)]).await;
+    assert_eq!(world.bank.calls_for("a").len(), 1, "a conflict is not sent");
+    world.again = Some(ana());
+    world.run(&[corrected("a", 1)]).await;
+    assert_eq!(settled_status(&world, "a").await, Some(Status::Succeeded));
+    assert_eq!(world.bank.applied()["a"], 1);
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(
+        world.bank.applied()["a"],
+        1,
+        "the old content is a conflict now"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_what_the_list_shows_is_not_run_again() {
+    let mut world = left_in_doubt(Does::LoseRequest).await;
+    let_pass(Duration::from_secs(301)).await;
+    ask(&world, settle("a", Ruling::NotSent)).await;
+    attend(&world).await;
+    assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+    // The person was wrong: the request arrives after all.
+    world.bank.arrive("a");
+    world.again = Some(ana());
+    let calls = world.bank.calls().len();
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(settled_status(&world, "a").await, Some(Status::Succeeded));
+    assert_eq!(world.bank.calls().len(), calls, "nothing is sent");
+    assert_eq!(world.bank.applied()["a"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_what_the_list_shows_with_other_content_is_not_run_again() {
+    let mut world = left_in_doubt(Does::LoseRequest).await;
+    let_pass(Duration::from_secs(301)).await;
+    ask(&world, settle("a", Ruling::NotSent)).await;
+    attend(&world).await;
+    world.bank.arrive("a");
+    world.again = Some(ana());
+    let calls = world.bank.calls().len();
+    world.run(&[corrected("a", 1)]).await;
+    assert_eq!(world.bank.calls().len(), calls, "nothing is sent");
+    assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_list_that_can_be_read_nothing_is_run_again() {
+    let mut world = world();
+    world.bank.script("a", &[Does::Refuse]);
+    world.run(&[job("a", 1), job("b", 1)]).await;
+    world.again = Some(ana());
+    world.bank.fail_reading(ListFault::NotAuthorized);
+    world.run(&[job("a", 1), job("c", 1)]).await;
+    assert_eq!(world.answers.of("a"), [Some(Status::Rejected), None]);
+    assert_eq!(world.bank.calls_for("a").len(), 1);
+    assert_eq!(world.bank.applied()["c"], 1, "its card is not held");
+}
+
+/// The engine is killed around every step of a later generation; what another run makes of it is
+/// paid once.
+#[tokio::test(start_paused = true)]
+async fn i1_a_kill_at_any_step_of_a_later_generation_pays_once() {
+    let jobs = [job("lost", 1), job("plain", 2), job("refused-twice", 3)];
+    for kill_at in 1.. {
+        let mut world = proven_world().await;
+        for job in &jobs {
+            world.bank.script(job.entity_id.as_str(), &[Does::Refuse]);
+        }
+        world.run(&jobs).await;
+        world.bank.script("lost", &[Does::ApplyAndLoseReply; 2]);
+        world.bank.script("refused-twice", &[Does::Refuse; 9]);
+        world.again = Some(ana());
+        let fuse = Fuse::new(kill_at);
+        let (_stopper, stop) = tanda::engine::stop::signal();
+        let (pauses, _) = tokio::sync::watch::channel(None);
+        let ports = fuse.guard(world.ports());
+        let source = world.source(&jobs);
+        let killed = tokio::select! {
+            biased;
+            () = fuse.blown() => true,
+            ended = tanda::engine::run(ports, world.settings.clone(), source, stop, &pauses) => {
+                ended.expect("the engine runs");
+                false
+            }
+        };
+        // A generation that was begun is driven to its end by any run.
+        world.again = None;
+        world.run(&jobs).await;
+        for (name, times) in world.bank.applied() {
+            assert_eq!(times, 1, "I1: {name} after a kill at {kill_at}");
+        }
+        for job in &jobs {
+            let name = job.entity_id.as_str();
+            let status = settled_status(&world, name).await.expect("settled");
+            let moved = world.bank.applied().contains_key(name);
+            assert_eq!(status == Status::Succeeded, moved, "{name} at {kill_at}");
+        }
+        if !killed {
+            assert!(kill_at > 20, "only {kill_at} steps");
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_kept_with_its_request() {
+    let world = world();
+    let request = ask(&world, Wish::Cancel(id("a"))).await;
+    attend(&world).await;
+    let later = Answer {
+        accepted: false,
+        generation: None,
+        words: "something else".to_owned(),
+        at: Timestamp::from_millis(0),
+    };
+    world.ledger.answer(request, later).await.expect("memory");
+    let sights = world.ledger.look(vec![id("a")]).await.expect("memory");
+    assert_eq!(sights, [Sight::Cancelled]);
+}
