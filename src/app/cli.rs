@@ -9,6 +9,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::commands::cancel::CancelArgs;
+use super::commands::hold::HoldArgs;
+use super::commands::reconcile::ReconcileArgs;
+use super::commands::settle::SettleArgs;
+
 /// Moves money on prepaid cards in bulk, each job once.
 #[derive(Debug, Parser)]
 #[command(name = "tanda", version, arg_required_else_help = true)]
@@ -26,6 +31,16 @@ pub(super) enum Command {
     Init,
     /// Check a file, ask for confirmation, apply every row once, write the result file
     Run(RunArgs),
+    /// Ask the bank, now, about what is in doubt; nothing is sent
+    Reconcile(ReconcileArgs),
+    /// Say what became of a job in doubt, on evidence; the bank's list is asked first
+    Settle(SettleArgs),
+    /// Do not send these jobs any more, if they can still be held back
+    Cancel(CancelArgs),
+    /// Hold the flow of whichever process pays, until it is resumed
+    Pause(HoldArgs),
+    /// Let the flow go on
+    Resume(HoldArgs),
     /// Run the simulated bank as a server
     Simulator(SimulatorArgs),
 }
@@ -50,6 +65,13 @@ pub(super) struct RunArgs {
     /// operation
     #[arg(long = "expect-total", value_name = "OPERATION:CURRENCY:AMOUNT")]
     pub(super) expect_totals: Vec<String>,
+    /// Run rows again that were rejected or not sent before, as new attempts of the same payments: the
+    /// bank's list is asked first. Their content may have been corrected
+    #[arg(long, requires = "by", conflicts_with = "simulate")]
+    pub(super) again: bool,
+    /// Who asks for --again, for the record
+    #[arg(long, value_name = "NAME", requires = "again")]
+    pub(super) by: Option<String>,
     /// Where to write the result file [default: FILE with .results.csv; simulated, with
     /// .simulated.results.csv]
     #[arg(long, value_name = "PATH")]

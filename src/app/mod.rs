@@ -16,11 +16,13 @@ mod exit;
 mod signals;
 mod streams;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use self::cli::{Cli, Command};
+use self::config::Config;
 use self::exit::{Exit, Failure};
 
 /// Runs the program with this process's arguments.
@@ -51,15 +53,25 @@ fn usage(error: &clap::Error) -> ExitCode {
     exit.into()
 }
 
+fn load(config: Option<&Path>) -> Result<Config, Failure> {
+    Config::load(config).map_err(|error| Failure::new(Exit::Usage, error))
+}
+
 fn run(cli: Cli) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::internal(error.into()))?;
     let exit = runtime.block_on(async {
+        let config = cli.config.as_deref();
         match cli.command {
-            Command::Init => commands::init::init(cli.config.as_deref()),
-            Command::Run(args) => commands::run::run(cli.config.as_deref(), args).await,
+            Command::Init => commands::init::init(config),
+            Command::Run(args) => commands::run::run(config, args).await,
+            Command::Reconcile(args) => commands::reconcile::reconcile(&load(config)?, args).await,
+            Command::Settle(args) => commands::settle::settle(&load(config)?, args).await,
+            Command::Cancel(args) => commands::cancel::cancel(&load(config)?, args).await,
+            Command::Pause(args) => commands::hold::pause(&load(config)?, args).await,
+            Command::Resume(args) => commands::hold::resume(&load(config)?, args).await,
             Command::Simulator(args) => commands::simulator::simulator(args).await,
         }
     });

@@ -27,6 +27,16 @@ pub struct History {
 }
 
 impl History {
+    /// The final status of the newest generation; none while it has none.
+    #[must_use]
+    pub fn final_status(&self) -> Option<Status> {
+        let Some(newest) = self.generations.last() else {
+            return self.tombstones.last().map(|tombstone| tombstone.status);
+        };
+        let mut statuses = newest.outcomes.iter().map(|told| told.outcome.status);
+        statuses.find(|status| status.is_final())
+    }
+
     /// Whether nothing at all is known.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -20,7 +20,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::progress::{Tally, Watched};
-use self::standing::{Accounts, walk};
+use self::standing::{Accounts, Ended, walk};
+use super::requests::person;
 use super::say;
 use crate::app::cli::RunArgs;
 use crate::app::compose::{self, House, Simulation};
@@ -31,9 +32,10 @@ use crate::app::streams::tell;
 use crate::domain::job::CardId;
 use crate::domain::money::Currencies;
 use crate::domain::outcome::Status;
+use crate::domain::request::Person;
 use crate::engine::ports::{Bank as _, Clock as _, ListFault};
 use crate::engine::settings::Ending;
-use crate::engine::{Ended, EngineError, Ports, SystemClock};
+use crate::engine::{EngineError, Ports, SystemClock};
 use crate::files::{self, Checked, FileSource, FilesError, ReadingRules, ResultWriter, Spool};
 
 /// The settle delay of a rehearsal: the simulated bank lists what it did at once, and nobody should
@@ -58,8 +60,9 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
         let context = "nothing was sent, because the result file cannot be written";
         Failure::new(Exit::Usage, anyhow::Error::new(error).context(context))
     })?;
+    let again = args.by.as_deref().map(person).transpose()?;
     let house = open_house(&config, &args).await?;
-    let before = survey(&house, &spool, &rules).await?;
+    let before = survey(&house, &spool, &rules, again.is_some()).await?;
     let bank = (!args.simulate).then_some(config.bank.base_url.as_str());
     let preview = report::preview(&args.file, &checked, &before, &rules.currencies, bank);
     tell(&preview);
@@ -73,8 +76,13 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
         return Ok(Exit::Input);
     }
     preflight(&house, bank, &checked).await?;
-    let stopped_by = flow(&house, &config, &spool, &checked, &rules).await?;
-    let accounts = write_results(&house, &spool, &rules, &results).await?;
+    let ended = if again.is_some() {
+        Ended::WentAgain
+    } else {
+        Ended::Stays
+    };
+    let stopped_by = flow(&house, &config, &spool, &checked, &rules, again).await?;
+    let accounts = write_results(&house, &spool, &rules, &results, ended).await?;
     say(&report::summary(
         &accounts,
         &results,
@@ -180,9 +188,19 @@ fn take_file(
 }
 
 /// How the rows of the file stand before the run.
-async fn survey(house: &House, spool: &Spool, rules: &ReadingRules) -> Result<Accounts, Failure> {
+async fn survey(
+    house: &House,
+    spool: &Spool,
+    rules: &ReadingRules,
+    again: bool,
+) -> Result<Accounts, Failure> {
     let mut accounts = Accounts::default();
-    walk(house.ledger(), spool, rules, |row, standing| {
+    let ended = if again {
+        Ended::GoesAgain
+    } else {
+        Ended::Stays
+    };
+    walk(house.ledger(), spool, rules, ended, |row, standing| {
         accounts.add(row, &standing);
         Ok(())
     })
@@ -265,12 +283,14 @@ async fn flow(
     spool: &Spool,
     checked: &Checked,
     rules: &ReadingRules,
+    again: Option<Person>,
 ) -> Result<Option<Signal>, Failure> {
     let settings = config
         .settings(Ending::WhenDry)
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     let source = FileSource::open(spool, checked, rules, Arc::new(SystemClock))
-        .map_err(|error| Failure::new(Exit::Input, error))?;
+        .map_err(|error| Failure::new(Exit::Input, error))?
+        .again(again);
     let (stopper, stop) = crate::engine::stop::signal();
     let (pauses, pauses_seen) = watch::channel(None);
     let tally = Arc::new(Tally::new(SystemClock.wall()));
@@ -293,8 +313,8 @@ async fn flow(
     let ended = crate::engine::run(ports, settings, Box::new(source), stop, &pauses).await;
     beside.shutdown().await;
     match ended {
-        Ok(Ended::Dry) => Ok(None),
-        Ok(Ended::Stopped) => Ok(signals.first()),
+        Ok(crate::engine::Ended::Dry) => Ok(None),
+        Ok(crate::engine::Ended::Stopped) => Ok(signals.first()),
         Err(error) => Err(engine_failure(error)),
     }
 }
@@ -336,6 +356,7 @@ async fn write_results(
     spool: &Spool,
     rules: &ReadingRules,
     path: &Path,
+    ended: Ended,
 ) -> Result<Accounts, Failure> {
     let failed = |error: FilesError| {
         let context = "the outcomes are safe in the ledger, but the result file could not be \
@@ -345,7 +366,7 @@ async fn write_results(
     let layout = files::OriginalRows::open(spool, rules).map_err(failed)?;
     let mut writer = ResultWriter::create(path, layout.layout()).map_err(failed)?;
     let mut accounts = Accounts::default();
-    walk(house.ledger(), spool, rules, |row, standing| {
+    walk(house.ledger(), spool, rules, ended, |row, standing| {
         accounts.add(row, &standing);
         writer.row(row, &standing.result).map_err(failed)
     })

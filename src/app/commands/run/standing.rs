@@ -15,6 +15,17 @@ use crate::engine::ports::{Ledger, Sight, Standing, StoredOutcome};
 use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowResult, Spool};
 use crate::wire::outcome::OutcomeMessage;
 
+/// How a row that ended without moving money is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It stays so.
+    Stays,
+    /// It is to be sent again: as one that has not begun, whatever it said.
+    GoesAgain,
+    /// It was to be sent again: as it stands now, whatever it said.
+    WentAgain,
+}
+
 /// Rows looked up at once: one look is one visit to the ledger.
 const CHUNK_ROWS: usize = 512;
 
@@ -64,6 +75,7 @@ pub(super) async fn walk(
     ledger: &dyn Ledger,
     spool: &Spool,
     rules: &ReadingRules,
+    ended: Ended,
     mut visit: impl FnMut(&OriginalRow, RowStanding) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let unreadable = |error| Failure::new(Exit::Input, anyhow::Error::new(error));
@@ -79,18 +91,29 @@ pub(super) async fn walk(
             .await
             .map_err(|error| Failure::new(Exit::Unusable, anyhow::Error::new(error)))?;
         for (row, sight) in chunk.iter().zip(sights) {
-            visit(row, standing_of(row, &sight))?;
+            visit(row, standing_of(row, &sight, ended))?;
         }
     }
 }
 
-fn standing_of(row: &OriginalRow, sight: &Sight) -> RowStanding {
+fn standing_of(row: &OriginalRow, sight: &Sight, ended: Ended) -> RowStanding {
+    let has_not_begun = || RowStanding {
+        status: None,
+        result: not_started(),
+        told: None,
+    };
     match sight {
-        Sight::Unknown | Sight::Cancelled => RowStanding {
-            status: None,
-            result: not_started(),
-            told: None,
-        },
+        Sight::Unknown | Sight::Cancelled => has_not_begun(),
+        Sight::Known {
+            standing: Standing::Finished(outcome),
+            ..
+        } if ended != Ended::Stays && moved_nothing(outcome.status) => {
+            if ended == Ended::GoesAgain {
+                has_not_begun()
+            } else {
+                told_by(outcome)
+            }
+        }
         Sight::Known { fingerprint, .. } if *fingerprint != row.job.fingerprint() => {
             stands(Status::Conflict, other_content())
         }
@@ -111,6 +134,18 @@ fn standing_of(row: &OriginalRow, sight: &Sight) -> RowStanding {
             };
             stands(Status::InDoubt, result)
         }
+    }
+}
+
+/// Whether a job that ended so may be run again.
+const fn moved_nothing(status: Status) -> bool {
+    match status {
+        Status::Rejected | Status::NotSent => true,
+        Status::Succeeded
+        | Status::Invalid
+        | Status::Conflict
+        | Status::InDoubt
+        | Status::Waiting => false,
     }
 }
 
