@@ -3,6 +3,7 @@
 mod bank;
 mod contract;
 mod crash;
+mod decisions;
 mod files;
 mod flow;
 mod ledger;

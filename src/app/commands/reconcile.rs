@@ -78,9 +78,7 @@ pub(in crate::app) async fn reconcile(
     let words = declined(&puts);
     let found = await_asks(&visitor, &asked_about, &words, at).await?;
     report(&found, &words, args.json);
-    let in_doubt = found
-        .values()
-        .any(|history| history.final_status().is_none());
+    let in_doubt = found.values().any(is_in_doubt);
     Ok(if in_doubt {
         Exit::SomeOpen
     } else if words.is_empty() {
@@ -147,6 +145,10 @@ fn was_asked_since(history: &History, at: Timestamp) -> bool {
     ask.is_some_and(|ask| ask.ended >= at)
 }
 
+fn is_in_doubt(history: &History) -> bool {
+    !history.generations.is_empty() && history.final_status().is_none()
+}
+
 fn last_finding(history: &History) -> Option<&str> {
     let ask = history.generations.last()?.asks.last()?;
     Some(ask.finding.as_str())
@@ -161,7 +163,7 @@ fn report(
         for (entity_id, history) in found {
             say_json(&serde_json::json!({
                 "entity_id": entity_id.as_str(),
-                "status": history.final_status().map_or("in_doubt", Status::as_str),
+                "status": status_word(history),
                 "finding": last_finding(history),
                 "declined": declined.get(entity_id),
             }));
@@ -171,7 +173,7 @@ fn report(
     let mut text = String::new();
     let mut in_doubt = 0_usize;
     for (index, (entity_id, history)) in found.iter().enumerate() {
-        in_doubt += usize::from(history.final_status().is_none());
+        in_doubt += usize::from(is_in_doubt(history));
         if index < LINES_SHOWN {
             writeln!(
                 text,
@@ -193,6 +195,11 @@ fn report(
         .expect("a string takes it");
     }
     say(&text);
+}
+
+fn status_word(history: &History) -> Option<&'static str> {
+    let last = history.final_status().map(Status::as_str);
+    last.or(is_in_doubt(history).then_some(Status::InDoubt.as_str()))
 }
 
 fn line_of(history: &History, declined: Option<&String>) -> String {

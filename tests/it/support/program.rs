@@ -1,7 +1,7 @@
 //! The program as its users have it: the real binary, its files, and the simulated bank as a
 //! process of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -44,6 +44,21 @@ impl Desk {
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(known, _)| known != name);
         self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.settings.retain(|(known, _)| known != name);
+    }
+
+    /// Runs a command again and again until it ends with this code: for what needs a moment to
+    /// become true. A test that waits for ever has failed.
+    pub(crate) fn until(&self, code: i32, arguments: &[&str]) -> Output {
+        loop {
+            let output = self.tanda(arguments);
+            if output.status.code() == Some(code) {
+                return output;
+            }
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -133,6 +148,47 @@ impl SimulatorProcess {
             .expect("an address")
             .to_owned();
         Self { child, url }
+    }
+}
+
+impl SimulatorProcess {
+    /// One exchange with the simulator itself; the body of its answer.
+    fn exchange(&self, request: &str) -> String {
+        let address = self.url.trim_start_matches("http://");
+        let mut stream = std::net::TcpStream::connect(address).expect("the simulator answers");
+        stream
+            .write_all(request.as_bytes())
+            .expect("the simulator reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("UTF-8");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        body.to_owned()
+    }
+
+    /// What its books say.
+    pub(crate) fn report(&self) -> serde_json::Value {
+        let request = "GET /_simulator/report HTTP/1.0\r\nHost: localhost\r\n\r\n";
+        serde_json::from_str(&self.exchange(request)).expect("JSON")
+    }
+
+    /// How often a job was applied.
+    pub(crate) fn movements(&self, entity_id: &str) -> u64 {
+        let movements = &self.report()["entities"][entity_id]["movements"];
+        movements.as_u64().unwrap_or_default()
+    }
+
+    /// How many operation calls it has heard.
+    pub(crate) fn operations_heard(&self) -> u64 {
+        let heard = &self.report()["requests"]["operations"];
+        heard.as_u64().unwrap_or_default()
+    }
+
+    /// Deals these faults from now on.
+    pub(crate) fn set_faults(&self, faults: &str) {
+        let length = faults.len();
+        self.exchange(&format!(
+            "POST /_simulator/faults HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{faults}"
+        ));
     }
 }
 
