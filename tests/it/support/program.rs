@@ -173,14 +173,21 @@ impl SimulatorProcess {
 
     /// How often a job was applied.
     pub(crate) fn movements(&self, entity_id: &str) -> u64 {
-        let movements = &self.report()["entities"][entity_id]["movements"];
-        movements.as_u64().unwrap_or_default()
+        let report = self.report();
+        let entity = report
+            .get("entities")
+            .and_then(|entities| entities.get(entity_id));
+        let movements = entity.and_then(|entity| entity.get("movements")?.as_u64());
+        movements.unwrap_or_default()
     }
 
     /// How many operation calls it has heard.
     pub(crate) fn operations_heard(&self) -> u64 {
-        let heard = &self.report()["requests"]["operations"];
-        heard.as_u64().unwrap_or_default()
+        let report = self.report();
+        let heard = report
+            .get("requests")
+            .and_then(|requests| requests.get("operations")?.as_u64());
+        heard.unwrap_or_default()
     }
 
     /// Deals these faults from now on.
