@@ -128,6 +128,16 @@ const VENDORS: &[Vendor] = &[
         instead: "argv is read in app; take a value",
     },
     Vendor {
+        name: "clap_complete",
+        rooms: &["app"],
+        instead: "the command line is described in app",
+    },
+    Vendor {
+        name: "clap_mangen",
+        rooms: &["app"],
+        instead: "the command line is described in app",
+    },
+    Vendor {
         name: "anyhow",
         rooms: &["app"],
         instead: "make a thiserror enum of the room: callers below app must be able to branch",
@@ -136,6 +146,11 @@ const VENDORS: &[Vendor] = &[
         name: "indicatif",
         rooms: &["app"],
         instead: "report progress as values; app draws them",
+    },
+    Vendor {
+        name: "strsim",
+        rooms: &["app"],
+        instead: "what somebody misspelt is told to a person, in app",
     },
     Vendor {
         name: "toml",

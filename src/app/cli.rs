@@ -5,9 +5,22 @@
 //! *What it refuses to know.* What a command does.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::config::{Flags, LogFormat, LogLevel};
+use super::exit;
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  tanda run payroll.csv --simulate --yes     a rehearsal: no money moves
+  tanda run payroll.csv                      asks you to type the totals
+  tanda run payroll.csv --yes --expect-total topup:COP:98450000.00
+
+The same file can be run as often as you like: what is done is never done again.";
 
 use super::commands::cancel::CancelArgs;
 use super::commands::hold::HoldArgs;
@@ -16,13 +29,45 @@ use super::commands::settle::SettleArgs;
 
 /// Moves money on prepaid cards in bulk, each job once.
 #[derive(Debug, Parser)]
-#[command(name = "tanda", version, arg_required_else_help = true)]
+#[command(name = "tanda", version, arg_required_else_help = true, after_help = exit::help())]
 pub(super) struct Cli {
     /// The configuration file [default: tanda.toml, where there is one]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, display_order = 1_000, value_name = "PATH")]
     pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogArgs {
+    /// How much to log on stderr: error, warn, info or debug [default: the setting log.level, or warn]
+    #[arg(
+        long,
+        global = true,
+        display_order = 1_000,
+        value_name = "LEVEL",
+        hide_possible_values = true
+    )]
+    log_level: Option<LogLevel>,
+    /// How to log it: text or json [default: the setting log.format, or text]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    log_format: Option<LogFormat>,
+}
+
+impl LogArgs {
+    pub(super) const fn flags(&self) -> Flags {
+        Flags {
+            log_level: self.log_level,
+            log_format: self.log_format,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +75,7 @@ pub(super) enum Command {
     /// Make the configuration file and the ledger, once
     Init,
     /// Check a file, ask for confirmation, apply every row once, write the result file
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Ask the bank, now, about what is in doubt; nothing is sent
     Reconcile(ReconcileArgs),
@@ -43,6 +89,43 @@ pub(super) enum Command {
     Resume(HoldArgs),
     /// Run the simulated bank as a server
     Simulator(SimulatorArgs),
+    /// Print the idempotency key of a job, as the bank gets it
+    Key(KeyArgs),
+    /// Show every setting, its value and where it came from
+    Config(ConfigArgs),
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Example:\n  tanda completions bash > ~/.local/share/bash-completion/completions/tanda"
+    )]
+    Completions(CompletionsArgs),
+    /// Print the manual
+    #[command(after_help = "Example:\n  tanda man > /usr/local/share/man/man1/tanda.1")]
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    /// The job's name, as in its file or message
+    pub(super) entity_id: String,
+    /// 1, and one more each time the job was begun anew
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(super) generation: NonZeroU32,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// As JSON, with what each setting is for
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    pub(super) shell: Shell,
 }
 
 #[derive(Debug, Args)]

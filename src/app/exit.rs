@@ -4,6 +4,7 @@
 //!
 //! *What it refuses to know.* Any command.
 
+use std::iter;
 use std::process::ExitCode;
 
 /// What a command's exit code means.
@@ -47,6 +48,39 @@ impl Exit {
         }
     }
 }
+
+/// The exit codes, as the end of the help shows them.
+pub(super) fn help() -> String {
+    let lines = MEANINGS
+        .iter()
+        .map(|(codes, meaning)| format!("  {codes:<8} {meaning}"));
+    iter::once("Exit codes:".to_owned())
+        .chain(lines)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Every exit code and what it means.
+const MEANINGS: &[(&str, &str)] = &[
+    ("0", "done"),
+    ("1", "a fault of tanda; nothing is lost"),
+    (
+        "2",
+        "the command line or a setting is wrong; nothing was sent",
+    ),
+    (
+        "3",
+        "the file is refused or has bad rows, or the totals differ; nothing was sent",
+    ),
+    ("4", "the token is missing or refused; nothing was sent"),
+    ("6", "finished; some rejected, not_sent or conflict"),
+    ("7", "finished; some in_doubt or waiting (wins over 6)"),
+    ("8", "bank or ledger cannot be used; nothing is lost"),
+    (
+        "130,143",
+        "stopped by ctrl-c or a termination signal; the state is consistent",
+    ),
+];
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

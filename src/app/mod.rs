@@ -32,7 +32,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    streams::log_to_stderr();
+    let flags = cli.log.flags();
+    streams::log_to_stderr(config::Config::log(cli.config.as_deref(), flags));
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -73,6 +74,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Pause(args) => commands::hold::pause(&load(config)?, args).await,
             Command::Resume(args) => commands::hold::resume(&load(config)?, args).await,
             Command::Simulator(args) => commands::simulator::simulator(args).await,
+            Command::Key(args) => commands::key::key(config, &args),
+            Command::Config(args) => commands::config::config(config, cli.log.flags(), &args),
+            Command::Completions(args) => Ok(commands::completions::completions(&args)),
+            Command::Man => commands::man::man(),
         }
     });
     runtime.shutdown_background();

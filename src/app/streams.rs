@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::ProgressBar;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::config::{LogConfig, LogLevel};
+
 /// The bar on the screen, if any: there is one screen in a process.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
@@ -26,9 +28,15 @@ pub(super) fn show_bar(bar: Option<ProgressBar>) {
 }
 
 /// Warnings and alarms, as lines on stderr; in colour only where a person looks.
-pub(super) fn log_to_stderr() {
+pub(super) fn log_to_stderr(log: LogConfig) {
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
     tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::WARN)
+        .with_max_level(level)
         .with_writer(|| LogLine)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)

@@ -121,6 +121,31 @@ pub fn major_units(minor: i128, digits: u32) -> String {
     }
 }
 
+/// The minor units of whole units, or of whole units, a dot and exactly the currency's digits:
+/// what [`major_units`] writes. `None` for anything else.
+#[must_use]
+pub fn minor_units(text: &str, digits: u32) -> Option<i128> {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let width = usize::try_from(digits).ok()?;
+    let fits = text.contains('.') == (rest.len() == width && width > 0) || !text.contains('.');
+    if whole.is_empty() || whole.len() > 30 || !all_digits(whole) || !all_digits(rest) || !fits {
+        return None;
+    }
+    let rest = format!("{rest:0<width$}");
+    let unit = 10_i128.pow(digits);
+    let rest: i128 = if rest.is_empty() {
+        0
+    } else {
+        rest.parse().ok()?
+    };
+    whole
+        .parse::<i128>()
+        .ok()?
+        .checked_mul(unit)?
+        .checked_add(rest)
+}
+
 /// A count and a sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -206,5 +231,11 @@ mod tests {
         assert_eq!(major_units(7, 2), "0.07");
         assert_eq!(major_units(7, 0), "7");
         assert_eq!(major_units(-7, 3), "-0.007");
+        assert_eq!(minor_units("50000.00", 2), Some(5_000_000));
+        assert_eq!(minor_units("50000", 2), Some(5_000_000));
+        assert_eq!(minor_units("50000", 0), Some(50_000));
+        for text in ["50000.0", "50.000,00", "50000.", ".5", "-1", ""] {
+            assert_eq!(minor_units(text, 2), None, "{text}");
+        }
     }
 }

@@ -7,6 +7,8 @@
 //!
 //! *What it refuses to know.* Where logs go, and what anybody does about an event.
 
+use std::path::Path;
+
 use tracing::{error, info, warn};
 
 use crate::domain::job::{CardId, EntityId};
@@ -209,6 +211,23 @@ impl OutcomeNotConfirmed<'_> {
         warn!(
             error = self.error,
             "an outcome was not confirmed; it is published again"
+        );
+    }
+}
+
+/// The bank's token stands in a file that others may read.
+#[derive(Debug)]
+pub struct TokenReadableByOthers<'a> {
+    /// The file.
+    pub path: &'a Path,
+}
+
+impl TokenReadableByOthers<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            path = %self.path.display(),
+            "the bank's token stands in a file that other users may read; chmod 600, or use a token file"
         );
     }
 }

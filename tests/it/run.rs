@@ -229,6 +229,7 @@ fn what_cannot_start_says_so_and_starts_nothing() {
     let mut wrong_token = Desk::at(&bank.url);
     wrong_token.set("TANDA_BANK__TOKEN", "wrong");
     let mut no_token = Desk::at(&bank.url);
+    no_token.unset("TANDA_BANK__TOKEN");
     no_token.set("TANDA_BANK__TOKEN_FILE", "/nonexistent/token");
     // Below the ports that other tests are given, and nobody's.
     let nobody = "http://127.0.0.1:9";

@@ -7,8 +7,12 @@
 use std::io::Write as _;
 
 pub(super) mod cancel;
+pub(super) mod completions;
+pub(super) mod config;
 pub(super) mod hold;
 pub(super) mod init;
+pub(super) mod key;
+pub(super) mod man;
 pub(super) mod reconcile;
 mod requests;
 pub(super) mod run;
@@ -46,7 +50,12 @@ fn say_json(value: &serde_json::Value) {
 /// Data for stdout. That nobody reads it any more (`| head`) must not end a command that has moved
 /// money.
 fn say(text: &str) {
+    say_bytes(text.as_bytes());
+}
+
+/// The same, for what is not known to be text.
+fn say_bytes(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).ok();
+    stdout.write_all(bytes).ok();
     stdout.flush().ok();
 }

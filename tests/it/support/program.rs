@@ -42,7 +42,7 @@ impl Desk {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.settings.retain(|(known, _)| known != name);
+        self.unset(name);
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 

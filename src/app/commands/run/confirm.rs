@@ -10,7 +10,7 @@ use std::io::{BufRead, Write};
 use anyhow::{anyhow, bail};
 
 use crate::domain::job::Operation;
-use crate::domain::money::{Currencies, Currency, Totals, major_units};
+use crate::domain::money::{Currencies, Currency, Totals, major_units, minor_units};
 
 /// Totals that somebody expects, in minor units.
 pub(super) type Expected = BTreeMap<(Currency, Operation), i128>;
@@ -37,31 +37,8 @@ fn parse_total(text: &str, currencies: &Currencies) -> Option<((Currency, Operat
     let operation = Operation::parse(parts.next()?)?;
     let currency = Currency::parse(parts.next()?)?;
     let digits = currencies.minor_digits(currency)?;
-    let minor = parse_major(parts.next()?, digits)?;
+    let minor = minor_units(parts.next()?, digits)?;
     Some(((currency, operation), minor))
-}
-
-/// Whole units, or whole units, a dot and exactly the currency's digits.
-fn parse_major(text: &str, digits: u32) -> Option<i128> {
-    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
-    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let width = usize::try_from(digits).ok()?;
-    let fits = text.contains('.') == (rest.len() == width && width > 0) || !text.contains('.');
-    if whole.is_empty() || whole.len() > 30 || !all_digits(whole) || !all_digits(rest) || !fits {
-        return None;
-    }
-    let rest = format!("{rest:0<width$}");
-    let unit = 10_i128.pow(digits);
-    let rest: i128 = if rest.is_empty() {
-        0
-    } else {
-        rest.parse().ok()?
-    };
-    whole
-        .parse::<i128>()
-        .ok()?
-        .checked_mul(unit)?
-        .checked_add(rest)
 }
 
 /// What differs between the file and what was expected, in words; nothing where they agree.
@@ -114,7 +91,7 @@ pub(super) fn ask_person(
         output.flush()?;
         let mut typed = String::new();
         input.read_line(&mut typed)?;
-        if parse_major(typed.trim(), digits) != Some(sum.minor) {
+        if minor_units(typed.trim(), digits) != Some(sum.minor) {
             return Ok(false);
         }
     }

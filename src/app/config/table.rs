@@ -1,0 +1,414 @@
+//! The table of settings: the one place that says which there are.
+//!
+//! *What it promises.* A new setting is a row here, a field in [`super::Config`], a line in
+//! `tanda.default.toml` and the row that a test then asks for in README.md.
+//!
+//! *What it refuses to know.* Where a value comes from, and relations between settings.
+
+use std::fmt;
+
+use toml::Value;
+
+use crate::bank::BaseUrl;
+use crate::domain::key::Namespace;
+
+/// What stands for any currency in a setting's name.
+pub(super) const ANY_CURRENCY: &str = "CODE";
+/// How a text that is a secret is shown.
+pub(super) const MASK: &str = "set (not shown)";
+/// A day in seconds: a longer wait is a slip of the finger.
+const DAY_S: u64 = 86_400;
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// Section and key; [`ANY_CURRENCY`] stands for any currency.
+    pub(super) name: &'static str,
+    /// What it can be.
+    pub(super) kind: Kind,
+    /// What it is unless set.
+    pub(super) unless_set: Unless,
+    /// What it is for, in a line.
+    pub(super) meaning: &'static str,
+}
+
+/// What a setting is unless set.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unless {
+    /// This value.
+    Is(&'static str),
+    /// Nothing, and this follows from it.
+    Nothing(&'static str),
+}
+
+impl Unless {
+    /// In words.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Is(text) | Self::Nothing(text) => text,
+        }
+    }
+}
+
+/// What a setting can be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// A text that this check takes; otherwise the check says what is allowed.
+    Text(fn(&str) -> Result<(), String>),
+    /// A text that is never shown.
+    Secret,
+    /// A whole number.
+    Whole { least: u64, most: u64 },
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// A value as somebody wrote it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Written<'a> {
+    /// In the environment or as a flag, where everything is text.
+    Plain(&'a str),
+    /// A text in TOML.
+    Text(&'a str),
+    /// A whole number in TOML; none where it is too large for any setting.
+    Whole(Option<u64>),
+    /// Something else in TOML.
+    Other(&'static str),
+}
+
+/// Every setting, in the order in which they are shown.
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "bank.base_url",
+        kind: Kind::Text(base_url),
+        unless_set: Unless::Is("https://api.sandbox.cuentamono.com"),
+        meaning: "where the bank is; its test host unless set, https://api.cuentamono.com in production",
+    },
+    Setting {
+        name: "bank.token",
+        kind: Kind::Secret,
+        unless_set: Unless::Nothing("none"),
+        meaning: "the bearer token; better from the environment or a file than in `tanda.toml`",
+    },
+    Setting {
+        name: "bank.token_file",
+        kind: Kind::Text(not_empty),
+        unless_set: Unless::Nothing("the systemd credential `bank_token`, where there is one"),
+        meaning: "a file with the bearer token alone; read again when it changes",
+    },
+    Setting {
+        name: "bank.connect_timeout_s",
+        kind: Kind::Whole {
+            least: 1,
+            most: DAY_S,
+        },
+        unless_set: Unless::Is("5"),
+        meaning: "longest time to connect, in seconds; less than `bank.request_timeout_s`",
+    },
+    Setting {
+        name: "bank.request_timeout_s",
+        kind: Kind::Whole {
+            least: 1,
+            most: DAY_S,
+        },
+        unless_set: Unless::Is("30"),
+        meaning: "longest time for one call, in seconds; less than `engine.drain_s`",
+    },
+    Setting {
+        name: "ledger.url",
+        kind: Kind::Text(ledger_url),
+        unless_set: Unless::Nothing("`ledger.db` in the user's data directory"),
+        meaning: "where the durable record of jobs is: `sqlite:PATH`",
+    },
+    Setting {
+        name: "ledger.min_free_mib",
+        kind: Kind::Whole {
+            least: 0,
+            most: 1_048_576,
+        },
+        unless_set: Unless::Is("64"),
+        meaning: "MiB that must be free on the ledger's disk; 0 does not look",
+    },
+    Setting {
+        name: "engine.namespace",
+        kind: Kind::Text(namespace),
+        unless_set: Unless::Is("default"),
+        meaning: "part of every idempotency key: never change it once jobs have run",
+    },
+    Setting {
+        name: "engine.concurrency",
+        kind: Kind::Whole {
+            least: 1,
+            most: 1_024,
+        },
+        unless_set: Unless::Is("16"),
+        meaning: "calls of the bank at once",
+    },
+    Setting {
+        name: "engine.in_flight",
+        kind: Kind::Whole {
+            least: 4,
+            most: 65_536,
+        },
+        unless_set: Unless::Nothing("64 for each call at once"),
+        meaning: "rows taken up and not yet answered; at least 4 for each call at once",
+    },
+    Setting {
+        name: "engine.rate_per_second",
+        kind: Kind::Whole {
+            least: 1,
+            most: 10_000,
+        },
+        unless_set: Unless::Nothing("no limit"),
+        meaning: "most calls of the bank in a second",
+    },
+    Setting {
+        name: "engine.max_attempts",
+        kind: Kind::Whole {
+            least: 1,
+            most: 1_000,
+        },
+        unless_set: Unless::Is("10"),
+        meaning: "attempts without a clear answer after which a job is only asked about",
+    },
+    Setting {
+        name: "engine.backoff_base_ms",
+        kind: Kind::Whole {
+            least: 1,
+            most: DAY_S * 1_000,
+        },
+        unless_set: Unless::Is("1000"),
+        meaning: "longest wait before the second attempt, in milliseconds; it doubles with each",
+    },
+    Setting {
+        name: "engine.resend_window_s",
+        kind: Kind::Whole {
+            least: 0,
+            most: 1_799,
+        },
+        unless_set: Unless::Is("600"),
+        meaning: "how long an attempt without a clear answer may be sent again, in seconds; 0 always asks the bank first",
+    },
+    Setting {
+        name: "engine.settle_delay_s",
+        kind: Kind::Whole {
+            least: 1,
+            most: DAY_S,
+        },
+        unless_set: Unless::Is("300"),
+        meaning: "after how long the bank's list of operations is believed complete, in seconds",
+    },
+    Setting {
+        name: "engine.probe_every_s",
+        kind: Kind::Whole {
+            least: 1,
+            most: DAY_S,
+        },
+        unless_set: Unless::Is("30"),
+        meaning: "how often a bank in trouble is looked at, in seconds",
+    },
+    Setting {
+        name: "engine.refusals_in_a_row",
+        kind: Kind::Whole {
+            least: 0,
+            most: 10_000,
+        },
+        unless_set: Unless::Is("20"),
+        meaning: "equal refusals in a row, without a success, that pause the flow; 0 never does",
+    },
+    Setting {
+        name: "engine.drain_s",
+        kind: Kind::Whole {
+            least: 1,
+            most: DAY_S,
+        },
+        unless_set: Unless::Is("45"),
+        meaning: "how long a stop waits for calls under way, in seconds",
+    },
+    Setting {
+        name: "engine.fence",
+        kind: Kind::Word(&["until_person_needed", "until_settled"]),
+        unless_set: Unless::Is("until_person_needed"),
+        meaning: "how long a job in doubt holds back later jobs of its card",
+    },
+    Setting {
+        name: "files.max_bytes",
+        kind: Kind::Whole {
+            least: 1,
+            most: 1 << 40,
+        },
+        unless_set: Unless::Is("268435456"),
+        meaning: "largest file, in bytes",
+    },
+    Setting {
+        name: "files.max_rows",
+        kind: Kind::Whole {
+            least: 1,
+            most: 100_000_000,
+        },
+        unless_set: Unless::Is("1000000"),
+        meaning: "most rows in a file",
+    },
+    Setting {
+        name: "log.level",
+        kind: Kind::Word(&["error", "warn", "info", "debug"]),
+        unless_set: Unless::Is("warn"),
+        meaning: "how much is logged on stderr; `info` has every outcome, `debug` every attempt",
+    },
+    Setting {
+        name: "log.format",
+        kind: Kind::Word(&["text", "json"]),
+        unless_set: Unless::Is("text"),
+        meaning: "how it is logged; `json` writes an object in each line",
+    },
+    Setting {
+        name: "currency.CODE.minor_digits",
+        kind: Kind::Whole { least: 0, most: 4 },
+        unless_set: Unless::Nothing("2 for COP, the only currency unless one is set"),
+        meaning: "decimals of a currency at the bank; a job's currency must be one that is set",
+    },
+    Setting {
+        name: "currency.CODE.max_amount",
+        kind: Kind::Text(major_amount),
+        unless_set: Unless::Nothing("no limit"),
+        meaning: "largest amount of one job, such as \"50000000.00\"",
+    },
+];
+
+impl Setting {
+    /// Whether this is the setting of that name, `currency.COP.minor_digits` for one.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        let (mut ours, mut theirs) = (self.name.split('.'), name.split('.'));
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) => return true,
+                (Some(our), Some(their)) if our == their || our == ANY_CURRENCY => {}
+                (Some(_) | None, Some(_) | None) => return false,
+            }
+        }
+    }
+
+    /// Its built-in value.
+    pub(super) fn built_in(&self) -> Option<Value> {
+        match self.unless_set {
+            Unless::Is(text) => self.kind.read(Written::Plain(text)).ok(),
+            Unless::Nothing(_) => None,
+        }
+    }
+}
+
+/// The setting of this name.
+pub(super) fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.is_named(name))
+}
+
+impl Kind {
+    /// The value of what was written.
+    ///
+    /// # Errors
+    /// What is allowed, in words.
+    pub(super) fn read(self, written: Written) -> Result<Value, String> {
+        match (self, written) {
+            (Self::Text(check), Written::Plain(text) | Written::Text(text)) => {
+                check(text).map(|()| Value::String(text.to_owned()))
+            }
+            (Self::Secret, Written::Plain(text) | Written::Text(text)) => {
+                Ok(Value::String(text.to_owned()))
+            }
+            (Self::Word(words), Written::Plain(text) | Written::Text(text))
+                if words.contains(&text) =>
+            {
+                Ok(Value::String(text.to_owned()))
+            }
+            (Self::Whole { least, most }, Written::Plain(_) | Written::Whole(_)) => written
+                .whole()
+                .filter(|number| (least..=most).contains(number))
+                .and_then(|number| i64::try_from(number).ok())
+                .map(Value::Integer)
+                .ok_or_else(|| self.to_string()),
+            (
+                Self::Text(_) | Self::Secret | Self::Word(_) | Self::Whole { .. },
+                Written::Plain(_) | Written::Text(_) | Written::Whole(_) | Written::Other(_),
+            ) => Err(self.to_string()),
+        }
+    }
+
+    /// What was written, as it may be shown; nothing of a secret, nor of a URL with a password.
+    pub(super) fn show(self, written: Written) -> String {
+        match (self, written) {
+            (Self::Secret, _) => MASK.to_owned(),
+            (_, Written::Plain(text) | Written::Text(text)) if text.contains('@') => {
+                MASK.to_owned()
+            }
+            (_, Written::Plain(text) | Written::Text(text)) => {
+                let shown: String = text.chars().take(SHOWN_CHARS).collect();
+                format!("{shown:?}")
+            }
+            (_, Written::Whole(Some(number))) => number.to_string(),
+            (_, Written::Whole(None)) => "a number out of range".to_owned(),
+            (_, Written::Other(what)) => format!("of the type {what}"),
+        }
+    }
+}
+
+/// The longest part of a wrong value that is shown, in characters: enough to recognise it.
+const SHOWN_CHARS: usize = 80;
+
+/// What is allowed.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(_) | Self::Secret => f.write_str("must be a text, in quotes"),
+            Self::Whole { least, most } => {
+                write!(f, "must be a whole number from {least} to {most}")
+            }
+            Self::Word(words) => write!(f, "must be one of: {}", words.join(", ")),
+        }
+    }
+}
+
+impl Written<'_> {
+    fn whole(self) -> Option<u64> {
+        match self {
+            Self::Plain(text) => text.parse().ok(),
+            Self::Whole(number) => number,
+            Self::Text(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+fn base_url(text: &str) -> Result<(), String> {
+    BaseUrl::parse(text).map(drop).map_err(|error| {
+        let told = error.to_string();
+        told.trim_start_matches("the bank's base URL ").to_owned()
+    })
+}
+
+fn not_empty(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("must not be empty; remove it where it is not wanted".to_owned());
+    }
+    Ok(())
+}
+
+fn ledger_url(text: &str) -> Result<(), String> {
+    match text.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(()),
+        Some(_) | None => Err("must be sqlite:PATH".to_owned()),
+    }
+}
+
+fn namespace(text: &str) -> Result<(), String> {
+    Namespace::parse(text)
+        .map(drop)
+        .ok_or_else(|| "must be 1 to 64 characters without white space".to_owned())
+}
+
+fn major_amount(text: &str) -> Result<(), String> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    if digits(whole) && digits(rest) {
+        return Ok(());
+    }
+    Err("must be an amount such as \"50000000.00\": a dot, no grouping, in quotes".to_owned())
+}
