@@ -164,8 +164,8 @@ const VENDORS: &[Vendor] = &[
     },
     Vendor {
         name: "tracing",
-        rooms: &["telemetry"],
-        instead: "emit a struct of telemetry, which logs and counts together",
+        rooms: &["telemetry", "app"],
+        instead: "emit a struct of telemetry, which logs and counts together; app only writes the lines",
     },
     Vendor {
         name: "secrecy",

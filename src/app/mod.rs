@@ -13,34 +13,50 @@ mod commands;
 mod compose;
 mod config;
 mod exit;
+mod log;
+mod panics;
 mod signals;
 mod streams;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use self::cli::{Cli, Command};
 use self::config::Config;
 use self::exit::{Exit, Failure};
+use crate::telemetry::{ProcessStarted, ProcessStopped};
 
 /// Runs the program with this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let command = matches.subcommand_name().unwrap_or_default().to_owned();
+        Cli::from_arg_matches(&matches).map(|cli| (cli, command))
+    });
+    let (cli, command) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
     let flags = cli.log.flags();
-    streams::log_to_stderr(config::Config::log(cli.config.as_deref(), flags));
-    match run(cli) {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            streams::tell(&format!("error: {:#}\n", failure.error));
-            failure.exit.into()
-        }
+    log::begin(config::Config::log(cli.config.as_deref(), flags));
+    panics::tell_in_a_line();
+    ProcessStarted {
+        command: &command,
+        version: env!("CARGO_PKG_VERSION"),
     }
+    .emit();
+    let exit = panics::caught(|| run(cli)).unwrap_or_else(|failure| {
+        streams::tell(&format!("error: {:#}\n", failure.error));
+        failure.exit
+    });
+    ProcessStopped {
+        command: &command,
+        exit_code: exit.code(),
+    }
+    .emit();
+    exit.into()
 }
 
 fn usage(error: &clap::Error) -> ExitCode {

@@ -173,6 +173,30 @@ impl Verdict {
         }
     }
 
+    /// What stands behind it, in a stable word; none where the verdict says it all.
+    #[must_use]
+    pub const fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Accepted { .. } | Self::Refused(_) => None,
+            Self::Deferred(deferral) => Some(deferral.as_str()),
+            Self::Unclear(unclarity) => Some(unclarity.cause.as_str()),
+        }
+    }
+
+    /// The HTTP status, where one was read.
+    #[must_use]
+    pub const fn http_status(&self) -> Option<u16> {
+        match self {
+            Self::Accepted { http_status } => Some(*http_status),
+            Self::Refused(refusal) => Some(refusal.http_status),
+            Self::Deferred(Deferral::CredentialRefused { .. }) => Some(401),
+            Self::Deferred(Deferral::NotAuthorized { .. }) => Some(403),
+            Self::Deferred(Deferral::RateLimited { .. }) => Some(429),
+            Self::Deferred(Deferral::NoConnection) => None,
+            Self::Unclear(unclarity) => unclarity.http_status,
+        }
+    }
+
     /// Whether the bank answered the job itself: a 2xx or a refusal.
     #[must_use]
     pub const fn is_answer(&self) -> bool {

@@ -7,8 +7,10 @@
 
 use super::ports::{Sight, Standing, StoredOutcome};
 use crate::domain::digest::Digest;
+use crate::domain::job::Job;
 use crate::domain::key::Generation;
 use crate::domain::outcome::Status;
+use crate::telemetry;
 
 /// What to do with a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,33 @@ pub(super) enum Decision {
     Join,
     /// Another job has this id.
     Conflict(Generation),
+}
+
+impl Decision {
+    /// A stable word for records.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::RunAgain { .. } => "run_again",
+            Self::RunCancelled => "cancelled",
+            Self::Replay(_) => "replay",
+            Self::Join => "join",
+            Self::Conflict(_) => "conflict",
+        }
+    }
+}
+
+/// Tells the log.
+pub(super) fn tell(job: &Job, decision: &'static str) {
+    let Job {
+        entity_id, card_id, ..
+    } = job;
+    telemetry::JobAdmitted {
+        entity_id,
+        card_id,
+        decision,
+    }
+    .emit();
 }
 
 /// What to do with a delivery of this fingerprint; `again` where a named person wants what ended

@@ -84,6 +84,13 @@ pub(super) async fn ask(
         Err(fault) => (finding_of(&fault), fault.to_string()),
     };
     let ended = tower.clocks.now();
+    telemetry::AskEnded {
+        entity_id: &job.entity_id,
+        finding: &finding,
+        evidence: &evidence,
+        took: ended.surely_since(began),
+    }
+    .emit();
     raise_alarm(job, &finding);
     let note = AskNote {
         began: began.wall,

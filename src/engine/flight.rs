@@ -328,7 +328,13 @@ impl Pilot {
     async fn record_intent(&mut self) -> Result<Step, EngineError> {
         self.intent.at = self.tower.clocks.now();
         match self.tower.ledger.begin(self.intent.clone()).await? {
-            Begun::Yes => Ok(Step::Event(Event::IntentDurable(self.tower.clocks.now()))),
+            Begun::Yes => {
+                let Job {
+                    entity_id, card_id, ..
+                } = &self.intent.job;
+                telemetry::IntentDurable { entity_id, card_id }.emit();
+                Ok(Step::Event(Event::IntentDurable(self.tower.clocks.now())))
+            }
             Begun::AlreadyThere(_) => Ok(Step::Landed(Landing::Elsewhere)),
         }
     }
@@ -351,6 +357,13 @@ impl Pilot {
         let ended = tower.clocks.now();
         self.last_sent = ended.wall;
         drop(permit);
+        telemetry::AttemptEnded {
+            entity_id: &self.intent.job.entity_id,
+            number,
+            verdict: &verdict,
+            took: ended.surely_since(began),
+        }
+        .emit();
         pass.heard(&verdict);
         if verdict.is_answer() {
             tower.answers.add();
@@ -422,6 +435,10 @@ impl Pilot {
     /// Tells the river to wait for this job again: it is about to be called.
     async fn tell_clean_start(&self) {
         let entity_id = self.intent.job.entity_id.clone();
+        telemetry::CleanStart {
+            entity_id: &entity_id,
+        }
+        .emit();
         self.tell(Signal::BegunAnew(entity_id)).await;
     }
 
@@ -581,6 +598,14 @@ impl Pilot {
         let stored = settlement.outcome.clone();
         self.turn = None;
         self.tower.ledger.settle(settlement).await?;
+        telemetry::OutcomeSettled {
+            entity_id: &self.intent.job.entity_id,
+            card_id: &self.intent.job.card_id,
+            status: outcome.status(),
+            reason: outcome.reason(),
+            attempts: progress.attempts(),
+        }
+        .emit();
         if publish(&self.tower, &stored).await == Published::Stopped {
             return Ok(Step::Landed(Landing::Stopped));
         }

@@ -31,7 +31,18 @@ pub(super) async fn publish(tower: &Tower, outcome: &StoredOutcome) -> Published
         // A lost mark only publishes again.
         tower.marks.send(outcome.event_id).await.ok();
     }
+    if published == Published::Yes && outcome.published {
+        tell_published_again(outcome);
+    }
     published
+}
+
+fn tell_published_again(outcome: &StoredOutcome) {
+    telemetry::OutcomePublishedAgain {
+        entity_id: outcome.entity_id.as_ref(),
+        status: outcome.status,
+    }
+    .emit();
 }
 
 async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
@@ -76,6 +87,7 @@ pub(super) async fn publish_leftovers(tower: &Tower) -> Result<(), LedgerError> 
             if confirm(tower, outcome).await == Published::Stopped {
                 return Ok(());
             }
+            tell_published_again(outcome);
             event_ids.push(outcome.event_id);
         }
         tower

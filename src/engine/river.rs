@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::admission::{Decision, decide};
+use super::admission::{Decision, decide, tell};
 use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::{Lanes, Place};
 use super::orders::{Order, Orders};
@@ -316,14 +316,18 @@ impl River {
     async fn admit_one(&mut self, delivery: Delivery, sight: &Sight) -> Result<(), EngineError> {
         let fingerprint = delivery.job.fingerprint();
         if let Some(taken) = self.jobs.get(&delivery.job.entity_id) {
-            if taken.fingerprint == fingerprint {
+            let is_same = taken.fingerprint == fingerprint;
+            tell(&delivery.job, if is_same { "join" } else { "conflict" });
+            if is_same {
                 taken.receipts.add(delivery.receipt).await;
                 return Ok(());
             }
             let generation = taken.generation;
             return self.refuse_copy(delivery, generation, fingerprint).await;
         }
-        match decide(sight, fingerprint, delivery.again.is_some()) {
+        let decision = decide(sight, fingerprint, delivery.again.is_some());
+        tell(&delivery.job, decision.as_str());
+        match decision {
             Decision::Run => {
                 self.take(delivery, fingerprint, false, None).await;
                 Ok(())

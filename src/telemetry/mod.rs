@@ -7,11 +7,20 @@
 //!
 //! *What it refuses to know.* Where logs go, and what anybody does about an event.
 
+mod job;
+mod process;
+
 use std::path::Path;
 
 use tracing::{error, info, warn};
 
 use crate::domain::job::{CardId, EntityId};
+
+pub use self::job::{
+    AskEnded, AttemptEnded, CleanStart, IntentDurable, JobAdmitted, OutcomePublishedAgain,
+    OutcomeSettled,
+};
+pub use self::process::{ProcessStarted, ProcessStopped, RunEnded};
 
 /// The flow is held.
 #[derive(Debug)]

@@ -15,6 +15,10 @@ use crate::app::config::{Config, TEMPLATE, default_file};
 use crate::app::exit::{Exit, Failure};
 use crate::ledger::SqliteLedger;
 
+/// Only its owner may read and write the file.
+#[cfg(unix)]
+const OWNER_ONLY: u32 = 0o600;
+
 pub(in crate::app) fn init(file: Option<&Path>) -> Result<Exit, Failure> {
     let path = file.map_or_else(default_file, Path::to_path_buf);
     match write_new(&path) {
@@ -38,7 +42,11 @@ pub(in crate::app) fn init(file: Option<&Path>) -> Result<Exit, Failure> {
     }
     SqliteLedger::create(&ledger).map_err(|error| Failure::new(Exit::Unusable, error))?;
     say(&format!("made the ledger {}\n", ledger.display()));
-    say("next: give the bank's token in TANDA_BANK__TOKEN, then `tanda run FILE`\n");
+    say(
+        "next: give the bank's token in TANDA_BANK__TOKEN, or name its file in bank.token_file; look \
+         at the settings with `tanda config`; rehearse with `tanda run FILE --simulate`; then `tanda \
+         run FILE`\n",
+    );
     Ok(Exit::Done)
 }
 
@@ -50,7 +58,12 @@ fn write_new(path: &Path) -> anyhow::Result<bool> {
             path.display()
         )
     };
-    match OpenOptions::new().write(true).create_new(true).open(path) {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    // A token may come to stand in it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, OWNER_ONLY);
+    match options.open(path) {
         Ok(mut file) => {
             file.write_all(TEMPLATE.as_bytes()).with_context(context)?;
             Ok(true)

@@ -119,7 +119,6 @@ pub(super) struct FilesConfig {
 #[serde(deny_unknown_fields)]
 pub(super) struct LogConfig {
     pub(super) level: LogLevel,
-    #[expect(dead_code, reason = "the log takes it up next")]
     pub(super) format: LogFormat,
 }
 

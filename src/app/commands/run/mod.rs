@@ -83,6 +83,7 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     };
     let stopped_by = flow(&house, &config, &spool, &checked, &rules, again).await?;
     let accounts = write_results(&house, &spool, &rules, &results, ended).await?;
+    accounts.as_event().emit();
     say(&report::summary(
         &accounts,
         &results,

@@ -13,6 +13,7 @@ use crate::domain::money::{Amount, Currency, Totals};
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::engine::ports::{Ledger, Sight, Standing, StoredOutcome};
 use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowResult, Spool};
+use crate::telemetry;
 use crate::wire::outcome::OutcomeMessage;
 
 /// How a row that ended without moving money is looked at.
@@ -58,6 +59,18 @@ impl Accounts {
 
     pub(super) fn count(&self, status: Status) -> u64 {
         self.of(Some(status)).count()
+    }
+
+    /// How many rows stand how, for the log.
+    pub(super) fn as_event(&self) -> telemetry::RunEnded {
+        telemetry::RunEnded {
+            succeeded: self.count(Status::Succeeded),
+            rejected: self.count(Status::Rejected),
+            not_sent: self.count(Status::NotSent),
+            conflict: self.count(Status::Conflict),
+            in_doubt: self.count(Status::InDoubt),
+            waiting: self.of(None).count(),
+        }
     }
 
     /// All rows together, to be held against what the file sums to (I10).
