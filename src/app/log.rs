@@ -2,7 +2,7 @@
 //!
 //! *What it promises.* One event is one line, whatever strangers wrote into its fields: control
 //! characters and marks that turn the direction of writing are escaped, and a field is cut at
-//! [`FIELD_MAX_BYTES`] (S21). As JSON, a line is an object that is complete in itself.
+//! [`FIELD_MAX_BYTES`]. As JSON, a line is an object that is complete in itself.
 //!
 //! *What it refuses to know.* Which events there are; what other crates would like to log.
 
@@ -22,7 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::config::{LogConfig, LogFormat, LogLevel};
-use super::streams::LogLine;
+use super::streams::{LogLine, is_visible};
 
 /// The longest text of a field: more than any id or error of ours, less than hurts a collector.
 const FIELD_MAX_BYTES: usize = 1_024;
@@ -209,19 +209,6 @@ impl fmt::Write for Capped {
             Ok(())
         }
     }
-}
-
-/// Whether a character is safe in a line: no control, and nothing that turns or breaks lines.
-const fn is_visible(character: char) -> bool {
-    !matches!(
-        character,
-        '\0'..='\u{1f}'
-            | '\u{7f}'..='\u{9f}'
-            | '\u{61c}'
-            | '\u{200e}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-    )
 }
 
 #[cfg(test)]

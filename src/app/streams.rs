@@ -2,10 +2,11 @@
 //!
 //! *What it promises.* A terminal that is gone or a full disk behind stderr never stops a run, nor
 //! the listening for signals: what cannot be said is dropped (`eprintln!` would panic). A line never
-//! tears the progress bar.
+//! tears the progress bar, and what strangers wrote never steers a terminal.
 //!
 //! *What it refuses to know.* What is said.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,9 +15,39 @@ use indicatif::ProgressBar;
 /// The bar on the screen, if any: there is one screen in a process.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Tells people something, as it stands.
+/// Tells people something. What strangers wrote may stand in it: whatever could move a cursor,
+/// colour a terminal or turn the direction of writing is escaped.
 pub(super) fn tell(text: &str) {
-    write_beside_bar(text.as_bytes());
+    write_beside_bar(tame(text).as_bytes());
+}
+
+fn tame(text: &str) -> Cow<'_, str> {
+    let stays = |character| is_visible(character) || matches!(character, '\n' | '\t');
+    if text.chars().all(stays) {
+        return Cow::Borrowed(text);
+    }
+    let mut tamed = String::with_capacity(text.len());
+    for character in text.chars() {
+        if stays(character) {
+            tamed.push(character);
+        } else {
+            tamed.extend(character.escape_unicode());
+        }
+    }
+    Cow::Owned(tamed)
+}
+
+/// Whether a character is safe in a line: no control, and nothing that turns or breaks lines.
+pub(super) const fn is_visible(character: char) -> bool {
+    !matches!(
+        character,
+        '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{61c}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// From now on, what is told appears above this bar; or the bar is gone.
@@ -46,4 +77,18 @@ fn write_beside_bar(bytes: &[u8]) {
         Some(bar) => bar.suspend(write),
         None => write(),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tame;
+
+    #[test]
+    fn what_strangers_wrote_never_steers_a_terminal() {
+        assert_eq!(tame("nómina\n\tb"), "nómina\n\tb");
+        assert_eq!(
+            tame("a\u{1b}[31m\rb\u{9b}c\u{202e}"),
+            "a\\u{1b}[31m\\u{d}b\\u{9b}c\\u{202e}"
+        );
+    }
 }

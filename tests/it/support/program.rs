@@ -131,8 +131,14 @@ pub(crate) struct SimulatorProcess {
 
 impl SimulatorProcess {
     pub(crate) fn start(faults: &str) -> Self {
+        Self::with_token("simulated", faults)
+    }
+
+    /// One that takes this token.
+    pub(crate) fn with_token(token: &str, faults: &str) -> Self {
         let mut child = Command::new(TANDA)
             .args(["simulator", "--listen", "127.0.0.1:0", "--faults", faults])
+            .args(["--accept-token", token])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
