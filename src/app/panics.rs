@@ -8,7 +8,7 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 use super::exit::{Exit, Failure};
 
@@ -16,7 +16,7 @@ use super::exit::{Exit, Failure};
 pub(super) fn tell_in_a_line() {
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = Backtrace::capture();
-        let mut said = line(panic);
+        let mut said = line(panic.location());
         if backtrace.status() == BacktraceStatus::Captured {
             said = format!("{said}{backtrace}\n");
         }
@@ -25,10 +25,8 @@ pub(super) fn tell_in_a_line() {
     }));
 }
 
-fn line(panic: &PanicHookInfo) -> String {
-    let place = panic
-        .location()
-        .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+fn line(place: Option<&Location>) -> String {
+    let place = place.map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     format!(
         "error: a fault of tanda at {place}. Nothing is lost: what was sent is on record or will \
          be asked about. If the program has ended, run the same command again; please report this \
@@ -44,6 +42,14 @@ pub(super) fn caught(command: impl FnOnce() -> Result<Exit, Failure>) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_told_in_one_line_with_its_place_and_what_it_means_for_the_money() {
+        let told = line(Some(Location::caller()));
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.contains("src/app/panics.rs:"), "{told}");
+        assert!(told.contains("Nothing is lost"), "{told}");
+    }
 
     #[test]
     fn a_panic_is_a_fault_of_ours() {

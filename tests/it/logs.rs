@@ -117,6 +117,24 @@ fn a_job_in_doubt_leaves_its_asks_and_its_outcome_in_the_log() {
 }
 
 #[test]
+fn what_stands_in_a_file_cannot_colour_the_terminal() {
+    let desk = Desk::new();
+    let header = HEADER.replace('\n', ",\u{1b}[31mnote\u{9b}2J\u{202e}\n");
+    let file = desk.write(
+        "pay.csv",
+        &payroll()
+            .replace(HEADER, &header)
+            .replace("COP\n", "COP,x\n"),
+    );
+    let run = desk.tanda(&["run", &file, "--simulate", "--yes"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(errors.contains("note"), "the column is named: {errors}");
+    let steers = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+    assert!(!errors.contains(steers), "{errors:?}");
+}
+
+#[test]
 fn unless_asked_the_log_is_quiet() {
     let desk = Desk::new();
     let file = desk.write("pay.csv", &payroll());
