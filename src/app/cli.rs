@@ -55,6 +55,7 @@ pub(super) struct LogArgs {
     #[arg(
         long,
         global = true,
+        display_order = 1_000,
         value_name = "FORMAT",
         hide_possible_values = true
     )]

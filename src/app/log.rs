@@ -22,7 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::config::{LogConfig, LogFormat, LogLevel};
-use super::streams::{LogLine, is_visible};
+use super::streams::{self, LogLine, is_visible};
 
 /// The longest text of a field: more than any id or error of ours, less than hurts a collector.
 const FIELD_MAX_BYTES: usize = 1_024;
@@ -39,6 +39,9 @@ pub(super) fn begin(config: LogConfig) {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
+    if config.format == LogFormat::Json {
+        streams::speak_json();
+    }
     let lines = Lines {
         format: config.format,
         colours: io::stderr().is_terminal(),
@@ -50,6 +53,25 @@ pub(super) fn begin(config: LogConfig) {
         .with(Targets::new().with_target(OURS, level))
         .with(layer)
         .init();
+}
+
+/// What people are told, as a line of JSON.
+pub(super) fn told(level: Level, text: &str) -> String {
+    let fields = Fields {
+        message: text.to_owned(),
+        others: Vec::new(),
+    };
+    let mut line = String::new();
+    now()
+        .and_then(|time| fields.write_json(&mut line, &time, level))
+        .expect("a string takes every text");
+    line
+}
+
+fn now() -> Result<String, fmt::Error> {
+    let mut time = String::new();
+    SystemTime.format_time(&mut Writer::new(&mut time))?;
+    Ok(time)
 }
 
 /// How an event becomes a line.
@@ -69,8 +91,7 @@ where
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let time = now()?;
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();

@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
     }
     .emit();
     let exit = panics::caught(|| run(cli)).unwrap_or_else(|failure| {
-        streams::tell(&format!("error: {:#}\n", failure.error));
+        streams::tell_error(&format!("error: {:#}\n", failure.error));
         failure.exit
     });
     ProcessStopped {

@@ -7,10 +7,10 @@
 //! *What it refuses to know.* Which task panicked: a job whose task did goes on from the ledger.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 use super::exit::{Exit, Failure};
+use super::streams;
 
 /// From now on panics are told in a line.
 pub(super) fn tell_in_a_line() {
@@ -20,8 +20,7 @@ pub(super) fn tell_in_a_line() {
         if backtrace.status() == BacktraceStatus::Captured {
             said = format!("{said}{backtrace}\n");
         }
-        // Past the progress bar, whose lock the panic may hold.
-        std::io::stderr().lock().write_all(said.as_bytes()).ok();
+        streams::tell_past_bar(&said);
     }));
 }
 

@@ -2,23 +2,60 @@
 //!
 //! *What it promises.* A terminal that is gone or a full disk behind stderr never stops a run, nor
 //! the listening for signals: what cannot be said is dropped (`eprintln!` would panic). A line never
-//! tears the progress bar, and what strangers wrote never steers a terminal.
+//! tears the progress bar, and what strangers wrote never steers a terminal. Where the
+//! log is JSON, what people are told is JSON too: every line of stderr is an object.
 //!
 //! *What it refuses to know.* What is said.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
+use tracing::Level;
+
+use super::log;
 
 /// The bar on the screen, if any: there is one screen in a process.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
+/// Whether stderr is read by a machine, line by line.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on every line is a JSON object.
+pub(super) fn speak_json() {
+    IS_JSON.store(true, Ordering::Relaxed);
+}
+
 /// Tells people something. What strangers wrote may stand in it: whatever could move a cursor,
 /// colour a terminal or turn the direction of writing is escaped.
 pub(super) fn tell(text: &str) {
-    write_beside_bar(tame(text).as_bytes());
+    tell_as(Level::INFO, text);
+}
+
+/// Tells people why a command ended early.
+pub(super) fn tell_error(text: &str) {
+    tell_as(Level::ERROR, text);
+}
+
+/// Tells of a panic, which may hold the lock of the progress bar.
+pub(super) fn tell_past_bar(text: &str) {
+    // Nobody to tell where stderr fails.
+    let line = shaped(Level::ERROR, text);
+    io::stderr().lock().write_all(line.as_bytes()).ok();
+}
+
+fn tell_as(level: Level, text: &str) {
+    write_beside_bar(shaped(level, text).as_bytes());
+}
+
+fn shaped(level: Level, text: &str) -> Cow<'_, str> {
+    if IS_JSON.load(Ordering::Relaxed) {
+        Cow::Owned(log::told(level, text.trim_end()))
+    } else {
+        tame(text)
+    }
 }
 
 fn tame(text: &str) -> Cow<'_, str> {

@@ -24,7 +24,6 @@ const CONSENT: [&str; 3] = ["--yes", "--expect-total", "topup:COP:20.00"];
 fn events(output: &Output) -> Vec<Value> {
     let text = String::from_utf8(output.stderr.clone()).expect("UTF-8");
     text.lines()
-        .filter(|line| line.starts_with('{'))
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect()
 }
@@ -116,6 +115,24 @@ fn a_job_in_doubt_leaves_its_asks_and_its_outcome_in_the_log() {
     assert!(findings.iter().all(|finding| finding == "absent"));
 }
 
+/// Whatever people are told is then a line for machines too.
+#[test]
+fn as_json_every_line_of_stderr_is_an_object_also_where_a_command_fails() {
+    let desk = Desk::new();
+    let bad = desk.write("bad.csv", &(payroll() + "E-x,no-card,topup,1.00,COP\n"));
+    for (command, code) in [
+        (&["run", &bad, "--simulate", "--yes"][..], 3),
+        (&["run", "no-such-file.csv", "--simulate", "--yes"], 3),
+        (&["key", " "], 2),
+    ] {
+        let output = desk.tanda(&[command, &["--log-format", "json"]].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(!events(&output).is_empty(), "{}", said(&output));
+    }
+    let ended = events(&desk.tanda(&["key", " ", "--log-format", "json"]));
+    assert_eq!(ended[0]["level"], "error");
+}
+
 #[test]
 fn what_stands_in_a_file_cannot_colour_the_terminal() {
     let desk = Desk::new();
@@ -139,7 +156,13 @@ fn unless_asked_the_log_is_quiet() {
     let desk = Desk::new();
     let file = desk.write("pay.csv", &payroll());
     let run = desk.tanda(&["run", &file, "--simulate", "--yes", "--log-format", "json"]);
-    assert!(events(&run).is_empty(), "{}", said(&run));
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let events = events(&run);
+    let [preview] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    let preview = preview["message"].as_str().expect("a message");
+    assert!(preview.contains("20 rows"), "{preview}");
 }
 
 // ---- the canary -------------------------------------------------------------------------------
@@ -248,6 +271,10 @@ fn commands(desk: &Desk, place: Place, file: &str) -> Vec<Output> {
         &["config"],
         &["config", "--json"],
         &["key", "E-1"],
+        &["reconcile"],
+        &["cancel", "E-1", "E-new", "--by", "A. Person"],
+        &["pause", "--by", "A. Person"],
+        &["resume", "--by", "A. Person"],
         &["--help"],
         &["man"],
         &["run", "no-such-file.csv", "--simulate", "--yes"],
