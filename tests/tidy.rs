@@ -88,6 +88,16 @@ const VENDORS: &[Vendor] = &[
         instead: "durable facts go through engine::ports::Ledger, which says what is true once a call returns",
     },
     Vendor {
+        name: "rustix",
+        rooms: &["ledger", "bank"],
+        instead: "the ledger says how much room it has, and the bank whose its token file is",
+    },
+    Vendor {
+        name: "governor",
+        rooms: &["engine"],
+        instead: "calls take their turn in engine::pace, by the engine's own clock",
+    },
+    Vendor {
         name: "csv",
         rooms: &["files"],
         instead: "files reads and writes rows; it knows the traps (0x10 read as 16, a cut last line)",

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -156,6 +157,10 @@ pub(super) struct RunArgs {
     /// Who asks for --again, for the record
     #[arg(long, value_name = "NAME", requires = "again")]
     pub(super) by: Option<String>,
+    /// Stop, as ctrl-c would, when the run has been paused for so long without a break, such as 90s,
+    /// 30m or 2h; unless given, it waits for ever
+    #[arg(long, value_name = "DURATION", value_parser = parse_wait)]
+    pub(super) give_up_after: Option<Duration>,
     /// Where to write the result file [default: FILE with .results.csv; simulated, with
     /// .simulated.results.csv]
     #[arg(long, value_name = "PATH")]
@@ -179,4 +184,57 @@ pub(super) struct SimulatorArgs {
     /// Minor units on each card when it is first seen
     #[arg(long, value_name = "MINOR")]
     pub(super) opening_balance: Option<i64>,
+}
+
+/// The longest wait that may be given: beyond, a week of waiting was hardly meant.
+const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// Reads a whole number and its unit: `90s`, `30m`, `2h`.
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    let expected = "a whole number and its unit, such as 90s, 30m or 2h; at most a week (168h)";
+    let seconds = |number: &str, unit: u64| {
+        let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = number.parse::<u64>().ok().filter(|_| is_number)?;
+        number.checked_mul(unit).map(Duration::from_secs)
+    };
+    let read = [("s", 1), ("m", 60), ("h", 3_600)]
+        .into_iter()
+        .find_map(|(unit, of_seconds)| seconds(text.strip_suffix(unit)?, of_seconds));
+    read.filter(|wait| !wait.is_zero() && *wait <= WAIT_MAX)
+        .ok_or_else(|| expected.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_whole_number_and_its_unit() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("30m", 1_800),
+            ("2h", 7_200),
+            ("168h", 604_800),
+        ] {
+            assert_eq!(parse_wait(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "90",
+            "0s",
+            "1.5h",
+            "-1s",
+            "+1s",
+            " 1s",
+            "1 s",
+            "169h",
+            "1d",
+            "2H",
+            "99999999999999999999h",
+            "9999999999999999999h",
+        ] {
+            assert!(parse_wait(text).is_err(), "{text}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod commands;
 mod compose;
 mod config;
 mod exit;
+mod held;
 mod log;
 mod panics;
 mod signals;

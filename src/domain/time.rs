@@ -40,6 +40,15 @@ impl Timestamp {
             .map(|at| Self(at.as_millisecond()))
     }
 
+    /// For people: `2026-11-30 23:59:59 UTC`.
+    #[must_use]
+    pub fn to_the_second(self) -> String {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(at) => format!("{at:.0}").replace('T', " ").replace('Z', " UTC"),
+            Err(_) => self.to_string(),
+        }
+    }
+
     /// This point in time moved later.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
@@ -136,6 +145,7 @@ mod tests {
         let at = Timestamp::parse_rfc3339(text).expect("an RFC 3339 time");
         assert_eq!(at.to_string(), "2026-12-01T04:59:59.000Z");
         assert_eq!(Timestamp::parse_rfc3339(&at.to_string()), Some(at));
+        assert_eq!(at.to_the_second(), "2026-12-01 04:59:59 UTC");
     }
 
     #[test]

@@ -20,11 +20,13 @@ mod clock;
 mod flight;
 mod lanes;
 mod orders;
+mod pace;
 mod pause;
 pub mod ports;
 mod publish;
 mod receipts;
 mod river;
+mod room;
 pub mod settings;
 pub mod stop;
 mod tower;
@@ -40,7 +42,7 @@ use self::stop::Stop;
 use crate::domain::progress::IllegalStep;
 
 pub use self::clock::SystemClock;
-pub use self::pause::{Pause, PauseCause};
+pub use self::pause::{Hold, HoldKind, Pause, PauseCause};
 
 /// The doors that a run of the engine uses, besides its source.
 #[derive(Clone)]
@@ -114,7 +116,7 @@ pub async fn run(
             biased;
             () = stop.asked() => river.stop_intake().await,
             changed = held.changed() => if changed.is_ok() {
-                pauses.send_replace(*held.borrow_and_update());
+                pauses.send_replace(held.borrow_and_update().clone());
             },
             happening = river.next() => river.follow(happening).await?,
             offered = source.next(room), if takes_more => river.admit(offered?).await?,

@@ -157,6 +157,10 @@ pub trait Ledger: Send + Sync {
     /// be sought with before this process gets a 2xx of its own.
     async fn last_accepted(&self) -> Result<Option<Intent>, LedgerError>;
 
+    /// How many bytes may still be written where the ledger is; none where that is not known or
+    /// has no bound.
+    async fn free_bytes(&self) -> Result<Option<u64>, LedgerError>;
+
     /// Records the positive control.
     async fn note_control(&self, control: Control) -> Result<(), LedgerError>;
 

@@ -25,7 +25,7 @@ use super::settings::{
 };
 use super::stop::Stop;
 use super::tower::{Signal, Tower};
-use super::{Ended, EngineError, Ports, asking};
+use super::{Ended, EngineError, Ports, asking, room};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
@@ -126,6 +126,7 @@ impl River {
         stop: Stop,
     ) -> Result<Self, EngineError> {
         let (mut river, requests) = Self::still(ports, settings, stop).await?;
+        room::look(&river.tower).await?;
         river.recover().await?;
         // What was asked while nobody owned the ledger comes before anything new is taken.
         let attended = river.attend_to_waiting().await?;
@@ -202,7 +203,7 @@ impl River {
         });
         let tower = Arc::clone(&self.tower);
         self.chores.spawn(async move {
-            tower.gate.keep_probing(&*tower.bank).await;
+            tower.gate.keep_time(&*tower.bank).await;
             Ok(())
         });
         let tower = Arc::clone(&self.tower);
@@ -210,6 +211,9 @@ impl River {
             asking::keep_control(&tower).await?;
             Ok(())
         });
+        let tower = Arc::clone(&self.tower);
+        self.chores
+            .spawn(async move { Ok(room::keep_looking(&tower).await?) });
     }
 
     /// Takes up every job whose intent has no outcome: it holds its lane until it is settled.

@@ -5,6 +5,7 @@
 //!
 //! *What it refuses to know.* Where a value came from.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::domain::key::Namespace;
@@ -25,6 +26,17 @@ pub const ASKS_AT_ONCE: usize = 4;
 pub const ASK_LOOKBACK: Duration = Duration::from_secs(600);
 /// Between two probes of a bank that the flow waits for.
 pub const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// Refusals in a row for one reason that hold the flow, unless set: the chance that a good payroll
+/// brings as many bad rows side by side, of several cards, is small, and a wrong environment costs no
+/// more than these.
+pub const REFUSALS_IN_A_ROW: u32 = 20;
+/// The most that may be set: the cards of a streak are held in memory (I11).
+const REFUSALS_IN_A_ROW_MAX: u32 = 10_000;
+/// The most calls a second that may be set; a larger number is a slip of the finger.
+const RATE_PER_SECOND_MAX: u32 = 10_000;
+/// What the disk of the ledger keeps free, unless set: what is under way when it runs short is a few
+/// MiB, and the rest lets the result file be written.
+pub const MIN_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a shutdown waits for calls under way; longer than the longest call.
 pub const DRAIN: Duration = Duration::from_secs(45);
 /// Event ids waiting to be marked as published: a few commits' worth.
@@ -100,6 +112,12 @@ pub struct Settings {
     pub ending: Ending,
     /// Between two probes of a bank that the flow waits for.
     pub probe_every: Duration,
+    /// Refusals in a row for one reason that hold the flow; 0 for never.
+    pub refusals_in_a_row: u32,
+    /// Calls a second, where they are bounded.
+    pub rate_per_second: Option<NonZeroU32>,
+    /// What the disk of the ledger must keep free; 0 for nothing.
+    pub min_free_bytes: u64,
     /// How long a shutdown waits for calls under way.
     pub drain: Duration,
 }
@@ -148,6 +166,15 @@ impl Settings {
             in_seconds.contains(&self.probe_every),
             "engine.probe_every_s must be 1 to 86400: it also keeps a bank in trouble from being \
              flooded with reads",
+        );
+        require(
+            self.refusals_in_a_row <= REFUSALS_IN_A_ROW_MAX,
+            "engine.refusals_in_a_row must be 0 (off) to 10000",
+        );
+        require(
+            self.rate_per_second
+                .is_none_or(|rate| rate.get() <= RATE_PER_SECOND_MAX),
+            "engine.rate_per_second must be 1 to 10000",
         );
         require(
             in_seconds.contains(&self.drain),

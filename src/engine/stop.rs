@@ -14,8 +14,8 @@ enum Level {
     Abandon,
 }
 
-/// The end that asks.
-#[derive(Debug)]
+/// The end that asks. Clones ask for the same.
+#[derive(Clone, Debug)]
 pub struct Stopper(watch::Sender<Level>);
 
 /// The end that heeds.
@@ -39,6 +39,16 @@ impl Stopper {
                 Level::Abandon
             };
         });
+    }
+
+    /// Asks to drain, where nobody has asked for anything yet. Whether this was the first.
+    #[must_use = "somebody else may have asked before"]
+    pub fn drain(&self) -> bool {
+        self.0.send_if_modified(|level| {
+            let is_first = *level == Level::Run;
+            *level = (*level).max(Level::Drain);
+            is_first
+        })
     }
 }
 

@@ -51,7 +51,7 @@ impl Tower {
         } = ports;
         let bank_was_read = bank.time().is_some();
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&bank)));
-        let gate = Gate::new(settings.probe_every, Arc::clone(&clocks), bank_was_read);
+        let gate = Gate::new(&settings, Arc::clone(&clocks), bank_was_read);
         Arc::new(Self {
             bank,
             ledger,

@@ -35,6 +35,11 @@ impl MemoryLedger {
         Self::default()
     }
 
+    /// Has so much room from now on, or no bound.
+    pub fn set_free_bytes(&self, free_bytes: Option<u64>) {
+        self.books().free_bytes = free_bytes;
+    }
+
     /// A holder that panicked wrote nothing by halves: every rule is checked before the first
     /// change.
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -52,6 +57,7 @@ struct Books {
     panics: HashMap<EntityId, u32>,
     control: Option<Control>,
     requests: Vec<(Request, Option<Answer>)>,
+    free_bytes: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -435,6 +441,10 @@ impl Ledger for MemoryLedger {
         let books = self.books();
         let newest = books.jobs.iter().rev().find(was_accepted);
         Ok(newest.map(|job| job.intent.clone()))
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, LedgerError> {
+        Ok(self.books().free_bytes)
     }
 
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {

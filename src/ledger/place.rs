@@ -71,6 +71,13 @@ fn own(_path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// How many bytes this user may still write where this file is; none where the system does not
+/// say. A quota does not show here.
+pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+    let told = rustix::fs::statvfs(path).ok()?;
+    Some(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
 /// Replaces a file's content at once: a new file, flushed, renamed over it, the name flushed too.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let part = beside(path, ".part");

@@ -23,17 +23,27 @@ pub use self::job::{
 pub use self::process::{ProcessStarted, ProcessStopped, RunEnded};
 
 /// The flow is held.
-#[derive(Debug)]
-pub struct FlowPaused {
-    /// Why.
+pub struct FlowPaused<'a> {
+    /// Why, as a stable word.
     pub cause: &'static str,
+    /// Why, in words.
+    pub why: &'a dyn std::fmt::Display,
 }
 
-impl FlowPaused {
+impl std::fmt::Debug for FlowPaused<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FlowPaused")
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FlowPaused<'_> {
     /// Logs it.
     pub fn emit(&self) {
         warn!(
             cause = self.cause,
+            why = %self.why,
             "the flow is paused; no job is lost and no attempt is spent"
         );
     }

@@ -13,6 +13,7 @@ mod table;
 mod config_tests;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use serde::Deserialize;
 use self::reading::{Origin, Reading, absolute_from_env, credentials, environment};
 use self::relations::RELATIONS;
 use self::table::Written;
+use super::held::Circumstances;
 use crate::domain::key::Namespace;
 use crate::domain::money::{Amount, Currencies, Currency, minor_units};
 use crate::domain::progress::Rules;
@@ -33,6 +35,8 @@ use crate::telemetry;
 
 /// The configuration file that is read where none is named.
 const DEFAULT_FILE: &str = "tanda.toml";
+/// Bytes of a MiB.
+const MIB: u64 = 1024 * 1024;
 /// Decimals of COP at the bank, the only currency that need not be set.
 const COP_DIGITS: u32 = 2;
 /// Permissions of everybody but the owner to read a file.
@@ -74,7 +78,6 @@ impl Default for BankConfig {
 #[serde(deny_unknown_fields)]
 pub(super) struct LedgerConfig {
     pub(super) url: Option<String>,
-    #[expect(dead_code, reason = "the ledger takes it up next")]
     pub(super) min_free_mib: u64,
 }
 
@@ -85,14 +88,12 @@ pub(super) struct EngineConfig {
     pub(super) namespace: String,
     pub(super) concurrency: usize,
     pub(super) in_flight: Option<usize>,
-    #[expect(dead_code, reason = "the engine takes it up next")]
     pub(super) rate_per_second: Option<u32>,
     pub(super) max_attempts: u32,
     pub(super) backoff_base_ms: u64,
     pub(super) resend_window_s: u64,
     pub(super) settle_delay_s: u64,
     pub(super) probe_every_s: u64,
-    #[expect(dead_code, reason = "the engine takes it up next")]
     pub(super) refusals_in_a_row: u32,
     pub(super) drain_s: u64,
     pub(super) fence: FenceConfig,
@@ -204,7 +205,10 @@ impl Config {
         let built_in = Self::built_in();
         Ok(Self {
             bank: built_in.bank,
-            ledger: built_in.ledger,
+            ledger: LedgerConfig {
+                url: None,
+                ..config.ledger
+            },
             ..config
         })
     }
@@ -326,8 +330,27 @@ impl Config {
             },
             ending,
             probe_every: Duration::from_secs(engine.probe_every_s),
+            refusals_in_a_row: engine.refusals_in_a_row,
+            rate_per_second: engine
+                .rate_per_second
+                .map(|rate| {
+                    NonZeroU32::new(rate)
+                        .ok_or_else(|| anyhow!("engine.rate_per_second must be 1 to 10000"))
+                })
+                .transpose()?,
+            min_free_bytes: self.ledger.min_free_mib.saturating_mul(MIB),
             drain: Duration::from_secs(engine.drain_s),
         })
+    }
+
+    /// What the advice in a pause depends on; `bank` says where the bank is.
+    pub(super) fn circumstances(&self, bank: &str) -> Circumstances {
+        let ledger = self.ledger_path().unwrap_or_default();
+        Circumstances {
+            token_file: self.bank.token_file.clone(),
+            bank: bank.to_owned(),
+            ledger: ledger.display().to_string(),
+        }
     }
 
     /// The currencies that jobs may use.

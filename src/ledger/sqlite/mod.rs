@@ -21,7 +21,7 @@ mod verdict;
 mod visitor;
 mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ use self::desk::{Desk, Fate, Reader, Writer};
 pub use self::prune::PruneStep;
 pub use self::visitor::Visitor;
 use super::error::OpenError;
+use super::place;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Namespace};
 use crate::domain::outcome::DoubtReason;
@@ -59,6 +60,7 @@ pub struct SqliteLedger {
     // Fields are dropped in this order: the writer, last of the two, leaves no log behind.
     reads: Desk,
     writes: Desk,
+    path: PathBuf,
 }
 
 impl std::fmt::Debug for SqliteLedger {
@@ -112,7 +114,11 @@ impl SqliteLedger {
             reading.serve(orders);
         })
         .map_err(open::fault(path, "starting its reader"))?;
-        Ok(Self { reads, writes })
+        Ok(Self {
+            reads,
+            writes,
+            path: path.to_owned(),
+        })
     }
 
     /// Prunes jobs that settled before this time and whose outcomes are published, in one commit:
@@ -231,6 +237,12 @@ impl Ledger for SqliteLedger {
     async fn last_accepted(&self) -> Result<Option<Intent>, LedgerError> {
         let last = move |db: &_| read::last_accepted(db);
         self.reads.call("reading the newest 2xx", last).await
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, LedgerError> {
+        let path = self.path.clone();
+        let look = move |_: &_| Ok(place::free_bytes(&path));
+        self.reads.call("looking at the free room", look).await
     }
 
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {

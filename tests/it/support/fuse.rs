@@ -185,6 +185,10 @@ impl Ledger for Fused<dyn Ledger> {
         self.inner.last_accepted().await
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>, LedgerError> {
+        self.inner.free_bytes().await
+    }
+
     async fn note_control(&self, control: Control) -> Result<(), LedgerError> {
         self.around(self.inner.note_control(control)).await
     }

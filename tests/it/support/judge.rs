@@ -543,6 +543,9 @@ impl World {
             fence: Fence::UntilPersonNeeded,
             ending: Ending::WhenDry,
             probe_every: Duration::from_secs(30),
+            refusals_in_a_row: 20,
+            rate_per_second: None,
+            min_free_bytes: 0,
             drain: Duration::from_secs(45),
         };
         let (bank, sink, answers) = (

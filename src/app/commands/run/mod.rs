@@ -7,6 +7,7 @@
 //! *What it refuses to know.* How a row is read, sent or recorded.
 
 mod confirm;
+mod patience;
 mod progress;
 mod report;
 mod standing;
@@ -14,11 +15,13 @@ mod standing;
 use std::io::{IsTerminal as _, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::patience::GaveUp;
 use self::progress::{Tally, Watched};
 use self::standing::{Accounts, Ended, walk};
 use super::requests::person;
@@ -27,6 +30,7 @@ use crate::app::cli::RunArgs;
 use crate::app::compose::{self, House, Simulation};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
+use crate::app::held::{Circumstances, Words};
 use crate::app::signals::{self, Signal};
 use crate::app::streams::tell;
 use crate::domain::job::CardId;
@@ -43,6 +47,8 @@ use crate::files::{self, Checked, FileSource, FilesError, ReadingRules, ResultWr
 const SIMULATED_SETTLE_DELAY_S: u64 = 2;
 /// Between two probes in a rehearsal.
 const SIMULATED_PROBE_EVERY_S: u64 = 1;
+/// Where the bank of a rehearsal is, in words.
+const SIMULATED_BANK: &str = "the simulated bank";
 /// What people are told when they stop a run.
 const STOPPING: &str = "stopping: calls under way are finished first; once more to leave at once";
 
@@ -81,7 +87,13 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     } else {
         Ended::Stays
     };
-    let stopped_by = flow(&house, &config, &spool, &checked, &rules, again).await?;
+    let flows = Flows {
+        house: &house,
+        config: &config,
+        about: config.circumstances(bank.unwrap_or(SIMULATED_BANK)),
+        give_up_after: args.give_up_after,
+    };
+    let stopped_by = flow(flows, &spool, &checked, &rules, again).await?;
     let accounts = write_results(&house, &spool, &rules, &results, ended).await?;
     accounts.as_event().emit();
     say(&report::summary(
@@ -268,7 +280,7 @@ async fn preflight(house: &House, bank: Option<&str>, checked: &Checked) -> Resu
             "check bank.base_url and the network, then run it again",
         ),
     };
-    let bank = bank.unwrap_or("the simulated bank");
+    let bank = bank.unwrap_or(SIMULATED_BANK);
     let said = anyhow!("{fault}. Nothing was sent to {bank}; {remedy}");
     Err(Failure::new(exit, said))
 }
@@ -277,16 +289,24 @@ async fn probe(house: &House, card_id: &CardId) -> Result<(), ListFault> {
     house.bank().probe(card_id).await
 }
 
+/// What a flow of rows depends on, besides the rows.
+struct Flows<'a> {
+    house: &'a House,
+    config: &'a Config,
+    about: Circumstances,
+    give_up_after: Option<Duration>,
+}
+
 /// Lets the rows flow; the signal that stopped it, if any.
 async fn flow(
-    house: &House,
-    config: &Config,
+    flows: Flows<'_>,
     spool: &Spool,
     checked: &Checked,
     rules: &ReadingRules,
     again: Option<Person>,
 ) -> Result<Option<Signal>, Failure> {
-    let settings = config
+    let settings = flows
+        .config
         .settings(Ending::WhenDry)
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     let source = FileSource::open(spool, checked, rules, Arc::new(SystemClock))
@@ -300,19 +320,37 @@ async fn flow(
         counts: source.counts(),
         tally: Arc::clone(&tally),
         pauses: pauses_seen,
+        about: flows.about.clone(),
     };
     let mut beside = JoinSet::new();
     beside.spawn(progress::show(watched));
+    let gave_up = GaveUp::default();
+    if let Some(after) = flows.give_up_after {
+        let pauses = pauses.subscribe();
+        beside.spawn(patience::wait(
+            after,
+            pauses,
+            stopper.clone(),
+            Arc::clone(&gave_up),
+        ));
+    }
     let signals = signals::listen(stopper, STOPPING, &mut beside)
         .map_err(|error| Failure::internal(error.into()))?;
     let ports = Ports {
-        bank: house.bank(),
-        ledger: house.ledger_port(),
+        bank: flows.house.bank(),
+        ledger: flows.house.ledger_port(),
         sink: tally,
         clock: Arc::new(SystemClock),
     };
     let ended = crate::engine::run(ports, settings, Box::new(source), stop, &pauses).await;
     beside.shutdown().await;
+    if let Some(pause) = gave_up.get() {
+        let words = Words::of(pause, &flows.about);
+        tell(&format!(
+            "stopped, because it had been paused for as long as --give-up-after says: {}\n  {}\n",
+            words.why, words.to_do
+        ));
+    }
     match ended {
         Ok(crate::engine::Ended::Dry) => Ok(None),
         Ok(crate::engine::Ended::Stopped) => Ok(signals.first()),

@@ -1,7 +1,8 @@
 //! Progress of a run: what the sink of `tanda run` counts, and how people see it.
 //!
-//! *What it promises.* A bar where stderr is a terminal, else a line every ten seconds; a pause
-//! shows with its cause. Confirms every outcome at once: the result file is made from the ledger.
+//! *What it promises.* A bar where stderr is a terminal, else a line every ten seconds. A pause
+//! shows at once, with why, until when, what it means for the money and what to do; its end too.
+//! Confirms every outcome at once: the result file is made from the ledger.
 //!
 //! *What it refuses to know.* Single jobs.
 
@@ -15,11 +16,12 @@ use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::sync::watch;
 
+use crate::app::held::{Circumstances, Words};
 use crate::app::streams::{show_bar, tell};
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
-use crate::engine::Pause;
 use crate::engine::ports::{Sink, SinkError, StoredOutcome};
+use crate::engine::{Pause, PauseCause};
 use crate::files::RowCounts;
 use crate::wire::outcome::OutcomeMessage;
 
@@ -28,8 +30,15 @@ const DRAW_EVERY: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// On two lines, so that the cause of a pause is not cut off where a terminal is narrow.
-const BAR: &str = "{bar:30} {pos}/{len} rows  {rate}  {eta} left\n{wide_msg}";
+/// A 429 that ends sooner is told only by the lines that come anyway: a bank may ask for a second's
+/// rest a hundred times in a run.
+const REST_TOLD: Duration = LINE_EVERY;
+
+/// While rows flow. The message has lines of its own, so that nothing is cut off where a terminal
+/// is narrow.
+const BAR: &str = "{bar:30} {pos}/{len} rows  {rate}  {eta} left\n{msg}";
+/// While they are held: a rate and an end would be guesses.
+const BAR_HELD: &str = "{bar:30} {pos}/{len} rows\n{msg}";
 
 /// Counts what became true since this run began; what an earlier run left is told elsewhere.
 #[derive(Debug)]
@@ -80,6 +89,7 @@ pub(super) struct Watched {
     pub(super) counts: Arc<RowCounts>,
     pub(super) tally: Arc<Tally>,
     pub(super) pauses: watch::Receiver<Option<Pause>>,
+    pub(super) about: Circumstances,
 }
 
 impl Watched {
@@ -110,15 +120,20 @@ impl Watched {
                 write!(message, ", {count} {word}").expect("a string takes it");
             }
         }
-        if let Some(pause) = *self.pauses.borrow() {
-            write!(
-                message,
-                " | paused: {}, until {}",
-                pause.cause, pause.until.wall
-            )
-            .expect("a string takes it");
-        }
         message
+    }
+
+    /// What holds the flow now, in words.
+    fn words(&self) -> Option<Words> {
+        let pause = self.pauses.borrow();
+        pause.as_ref().map(|pause| Words::of(pause, &self.about))
+    }
+
+    fn line(&self) -> String {
+        let (done, rows) = (self.answered(), self.rows);
+        let held = self.words().map(|words| format!(" | {}", words.short()));
+        let held = held.unwrap_or_default();
+        format!("{done} of {rows} rows; {}{held}\n", self.message())
     }
 }
 
@@ -133,22 +148,31 @@ pub(super) async fn show(watched: Watched) {
 
 async fn draw_bar(watched: &Watched) {
     let bar = ProgressBar::with_draw_target(Some(watched.rows), ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template(BAR).expect("the template is a constant, and is tested");
-    bar.set_style(style.with_key(
-        "rate",
-        |state: &ProgressState, text: &mut dyn fmt::Write| {
-            write!(text, "{:.0}/s", state.per_sec()).ok();
-        },
-    ));
+    let (flowing, held) = (style(BAR), style(BAR_HELD));
     let shown = Shown(bar);
     show_bar(Some(shown.0.clone()));
     let mut ticks = tokio::time::interval(DRAW_EVERY);
     loop {
         ticks.tick().await;
+        let words = watched.words();
+        let style = if words.is_some() { &held } else { &flowing };
+        shown.0.set_style(style.clone());
         shown.0.set_position(watched.answered());
-        shown.0.set_message(watched.message());
+        let held = words.map(|words| format!("\n{}", words.long()));
+        let message = watched.message() + &held.unwrap_or_default();
+        shown.0.set_message(message);
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the template is a constant, and is tested")
+        .with_key(
+            "rate",
+            |state: &ProgressState, text: &mut dyn fmt::Write| {
+                write!(text, "{:.0}/s", state.per_sec()).ok();
+            },
+        )
 }
 
 /// The bar on the screen; it goes with the display.
@@ -164,11 +188,35 @@ impl Drop for Shown {
 async fn write_lines(watched: &Watched) {
     let mut ticks = tokio::time::interval(LINE_EVERY);
     ticks.tick().await;
+    let mut pauses = watched.pauses.clone();
+    let mut told = None;
     loop {
-        ticks.tick().await;
-        let (done, rows) = (watched.answered(), watched.rows);
-        tell(&format!("{done} of {rows} rows; {}\n", watched.message()));
+        let pause = pauses.borrow_and_update().clone();
+        let cause = pause.as_ref().map(|pause| pause.cause.clone());
+        match &pause {
+            // From the second look on only the time of the next probe differs.
+            Some(pause) if told != cause && is_told_at_once(pause) => {
+                tell(&format!("{}\n", Words::of(pause, &watched.about).long()));
+                told = cause;
+            }
+            None if told.is_some() => {
+                tell(&format!("the pause is over: {}", watched.line()));
+                told = None;
+            }
+            Some(_) | None => {}
+        }
+        tokio::select! {
+            _ = ticks.tick() => tell(&watched.line()),
+            changed = pauses.changed() => if changed.is_err() {
+                return;
+            },
+        }
     }
+}
+
+fn is_told_at_once(pause: &Pause) -> bool {
+    let rest = pause.until.map(|until| pause.since.until(until));
+    pause.cause != PauseCause::RateLimited || rest.is_some_and(|rest| rest >= REST_TOLD)
 }
 
 #[cfg(test)]
@@ -177,6 +225,8 @@ mod tests {
 
     #[test]
     fn the_bar_has_a_template_that_can_be_drawn() {
-        assert!(ProgressStyle::with_template(BAR).is_ok());
+        for template in [BAR, BAR_HELD] {
+            assert!(ProgressStyle::with_template(template).is_ok());
+        }
     }
 }
