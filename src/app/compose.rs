@@ -173,7 +173,9 @@ fn bank_client(config: &BankConfig) -> Result<Arc<BankClient>, Failure> {
 
 fn bank_failure(error: BankSetupError) -> Failure {
     let exit = match &error {
-        BankSetupError::TokenFile { .. } | BankSetupError::Token(_) => Exit::Credentials,
+        BankSetupError::TokenFile { .. }
+        | BankSetupError::TokenFileOpen { .. }
+        | BankSetupError::Token(_) => Exit::Credentials,
         BankSetupError::BaseUrl(_) | BankSetupError::Timeouts => Exit::Usage,
         BankSetupError::Http(_) => Exit::Unusable,
     };

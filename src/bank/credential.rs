@@ -2,7 +2,8 @@
 //!
 //! *What it promises.* The token is never part of a `Debug`, a `Display` or an error (I12). A file
 //! is read again when it changes, and in any case after a 401; a file that cannot be read for a
-//! while leaves the last good token in use. Each new token is a new generation and has to prove
+//! while leaves the last good token in use; so does one that others can read or write, which is said
+//! once. Each new token is a new generation and has to prove
 //! itself anew.
 //!
 //! *What it refuses to know.* When a call is made, and what a pause is.
@@ -19,6 +20,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::BankSetupError;
 use crate::domain::digest::Digest;
 use crate::domain::job::CardId;
+use crate::telemetry;
 
 /// The largest token file: far above any API key or JWT, far below anything that hurts.
 const TOKEN_FILE_MAX_BYTES: u64 = 16 * 1024;
@@ -45,6 +47,8 @@ struct State {
     generation: u64,
     /// What the file looked like when the token was read from it; `None` forces a new read.
     stamp: Option<Stamp>,
+    /// What the file looked like when it was last found open to others.
+    found_open: Option<Stamp>,
     /// Digests of up to two distinct cards for which the bank took this token: with two, one of
     /// them is always another card than the one in question.
     proven_on: [Option<Digest>; 2],
@@ -57,7 +61,20 @@ struct Stamp {
     length: u64,
     /// A file replaced by a rename may keep both of the above.
     inode: u64,
+    access: Access,
 }
+
+/// Whose a file is and what others may do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Access {
+    owner: u32,
+    mode: u32,
+}
+
+/// What nobody but its owner may do with a token's file: its group may not write it, others may do
+/// nothing. The group may read it: systemd hands credentials over with an access list, whose mask
+/// shows as the group's right to read (0440) where no group has it.
+const FORBIDDEN_MODE: u32 = 0o027;
 
 /// The token, lent for one call.
 pub(super) struct Lent {
@@ -85,6 +102,7 @@ impl Credential {
             digest: digest_of(&token),
             generation: 1,
             stamp,
+            found_open: None,
             proven_on: [None; 2],
         };
         Ok(Self {
@@ -140,8 +158,16 @@ impl Credential {
         }
         // A file that is missing, half written or empty for a moment while it is replaced is no
         // reason to lose a token that works; the next call looks again.
-        let Ok((token, stamp)) = read(path) else {
-            return;
+        let (token, stamp) = match read(path) {
+            Ok(read) => read,
+            Err(error) => {
+                let is_open = matches!(error, BankSetupError::TokenFileOpen { .. });
+                if is_open && state.found_open != stamp {
+                    state.found_open = stamp;
+                    telemetry::TokenFileNotTaken { error: &error }.emit();
+                }
+                return;
+            }
         };
         let Ok(header) = header_of(&token) else {
             return;
@@ -175,7 +201,50 @@ impl Stamp {
             modified: metadata.modified().ok(),
             length: metadata.len(),
             inode: inode(metadata),
+            access: Access::of(metadata),
         }
+    }
+}
+
+#[cfg(unix)]
+impl Access {
+    fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self {
+            owner: metadata.uid(),
+            mode: metadata.mode() & 0o7777,
+        }
+    }
+
+    /// Who can have this file besides this user, and what to do; `path` is for the remedy.
+    fn fault(self, own: u32, path: &Path) -> Option<String> {
+        let path = path.display();
+        if self.owner != own && self.owner != 0 {
+            return Some(format!(
+                "belongs to another user (number {}), who can read and replace it; let it belong \
+                 to this user or to root: chown {own} {path}",
+                self.owner
+            ));
+        }
+        (self.mode & FORBIDDEN_MODE != 0).then(|| {
+            format!(
+                "can be read or written by others (its mode is {:04o}); take that away: \
+                 chmod 600 {path}. If others may have read the token, have the bank replace it",
+                self.mode
+            )
+        })
+    }
+}
+
+/// Elsewhere the rights of a file do not show.
+#[cfg(not(unix))]
+impl Access {
+    fn of(_: &Metadata) -> Self {
+        Self { owner: 0, mode: 0 }
+    }
+
+    fn fault(self, _: u32, _: &Path) -> Option<String> {
+        None
     }
 }
 
@@ -201,6 +270,11 @@ fn read(path: &Path) -> Result<(SecretString, Stamp), BankSetupError> {
     let file = File::open(path).map_err(fault)?;
     // Taken before the bytes: a change in between shows as a newer stamp at the next look.
     let stamp = Stamp::of(&file.metadata().map_err(fault)?);
+    let own = rustix::process::geteuid().as_raw();
+    if let Some(why) = stamp.access.fault(own, path) {
+        let path = path.display().to_string();
+        return Err(BankSetupError::TokenFileOpen { path, why });
+    }
     let mut text = String::new();
     file.take(TOKEN_FILE_MAX_BYTES + 1)
         .read_to_string(&mut text)
@@ -251,6 +325,18 @@ mod tests {
         CardId::parse(&format!("car_5tgliBmzjZ6mpQPRbQjfK{last}")).expect("a card")
     }
 
+    /// Writes a file as a token's file must be.
+    fn write(path: &Path, text: &str) {
+        std::fs::write(path, text).expect("written");
+        allow(path, 0o600);
+    }
+
+    fn allow(path: &Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, permissions).expect("ours");
+    }
+
     fn fixed(token: &str) -> Result<Credential, BankSetupError> {
         Credential::open(TokenSource::Fixed(SecretString::from(token)))
     }
@@ -291,7 +377,7 @@ mod tests {
     fn a_token_is_proven_only_by_another_card_and_only_itself() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
-        std::fs::write(&path, "one\n").expect("written");
+        write(&path, "one\n");
         let credential = Credential::open(TokenSource::File(path.clone())).expect("a token");
         let (a, b, c) = (card('a'), card('b'), card('c'));
         let first = credential.lend().generation;
@@ -304,7 +390,7 @@ mod tests {
         credential.was_taken(first, &c);
         assert!([&a, &b, &c].map(|card| credential.is_proven_elsewhere(first, card)) == [true; 3]);
 
-        std::fs::write(&path, "another").expect("written");
+        write(&path, "another");
         let second = credential.lend().generation;
         assert_eq!(second, first + 1);
         assert!(!credential.is_proven_elsewhere(second, &c));
@@ -317,7 +403,7 @@ mod tests {
     fn a_token_file_is_followed_and_its_last_good_token_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
-        std::fs::write(&path, "one").expect("written");
+        write(&path, "one");
         let credential = Credential::open(TokenSource::File(path.clone())).expect("a token");
         for (text, token) in [
             ("one", "Bearer one"),
@@ -326,7 +412,7 @@ mod tests {
             ("not one", "Bearer two2"),
             ("three", "Bearer three"),
         ] {
-            std::fs::write(&path, text).expect("written");
+            write(&path, text);
             assert_eq!(credential.lend().header.as_bytes(), token.as_bytes());
         }
         std::fs::remove_file(&path).expect("removed");
@@ -338,7 +424,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
         let write_at_the_same_time = |text: &str| {
-            std::fs::write(&path, text).expect("written");
+            write(&path, text);
             let file = File::options().write(true).open(&path).expect("opened");
             file.set_modified(SystemTime::UNIX_EPOCH).expect("dated");
         };
@@ -363,7 +449,52 @@ mod tests {
             Err(BankSetupError::TokenFile { .. })
         ));
         let large = folder.path().join("large");
-        std::fs::write(&large, "a".repeat(16 * 1024 + 1)).expect("written");
+        write(&large, &"a".repeat(16 * 1024 + 1));
         assert!(matches!(open(&large), Err(BankSetupError::Token(_))));
+    }
+
+    #[test]
+    fn s19_a_token_file_that_others_can_have_is_refused_and_the_remedy_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        write(&path, "one");
+        for (mode, is_good) in [
+            (0o400, true),
+            (0o600, true),
+            (0o440, true),
+            (0o640, true),
+            (0o644, false),
+            (0o604, false),
+            (0o602, false),
+            (0o601, false),
+            (0o620, false),
+            (0o660, false),
+            (0o777, false),
+        ] {
+            allow(&path, mode);
+            let opened = Credential::open(TokenSource::File(path.clone()));
+            assert_eq!(opened.is_ok(), is_good, "{mode:o}");
+            let said = opened.err().map(|error| error.to_string());
+            let remedy = format!("chmod 600 {}", path.display());
+            assert!(said.is_none_or(|said| said.contains(&remedy)), "{mode:o}");
+        }
+        for (owner, is_good) in [(0, true), (1_000, true), (1_001, false)] {
+            let access = Access { owner, mode: 0o600 };
+            assert_eq!(access.fault(1_000, &path).is_none(), is_good, "{owner}");
+        }
+    }
+
+    #[test]
+    fn s19_a_token_file_that_is_opened_to_others_in_mid_run_is_not_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        write(&path, "one");
+        let credential = Credential::open(TokenSource::File(path.clone())).expect("a token");
+        write(&path, "two");
+        allow(&path, 0o644);
+        credential.was_refused();
+        assert_eq!(credential.lend().header.as_bytes(), b"Bearer one");
+        allow(&path, 0o600);
+        assert_eq!(credential.lend().header.as_bytes(), b"Bearer two");
     }
 }

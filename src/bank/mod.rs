@@ -46,6 +46,14 @@ pub enum BankSetupError {
         #[source]
         source: std::io::Error,
     },
+    /// The token's file can be had by others, so that the token is no secret.
+    #[error("the bank's token file {path} {why}")]
+    TokenFileOpen {
+        /// Which file.
+        path: String,
+        /// Who can, and what to do.
+        why: String,
+    },
     /// What was read is not a token. It is not repeated.
     #[error("the bank's token {0}")]
     Token(String),

@@ -63,6 +63,23 @@ impl FlowResumed {
     }
 }
 
+/// The token's file changed, but what is in it is not taken.
+#[derive(Debug)]
+pub struct TokenFileNotTaken<'a> {
+    /// Which file, and why.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl TokenFileNotTaken<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            error = self.error,
+            "the token file has changed and is not taken; the last good token stays in use"
+        );
+    }
+}
+
 /// The bank's list has one `entity_id` more than once: an alarm.
 #[derive(Debug)]
 pub struct PaidMoreThanOnce<'a> {

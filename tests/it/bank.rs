@@ -501,6 +501,8 @@ async fn i9_a_new_token_in_the_file_is_used_after_a_401() {
     let put = |token: &str| {
         std::fs::write(&path, token).expect("written");
         let file = std::fs::File::options().write(true).open(&path);
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, own).expect("ours");
         let dated = file.and_then(|file| file.set_modified(std::time::UNIX_EPOCH));
         dated.expect("dated");
     };
