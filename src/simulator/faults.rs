@@ -36,6 +36,8 @@ pub enum FaultKind {
     Portal,
     /// 401, although the credential is good; not applied.
     Unauthorized,
+    /// 403, although credential and card are good; not applied.
+    Forbid,
     /// 429 with `Retry-After` in one of its forms; not applied.
     Limit,
     /// 500 or 503 in the envelope, or a gateway's 502 page; not applied.
@@ -64,10 +66,11 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind, in the order in which they are dealt.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Reset,
         Self::Portal,
         Self::Unauthorized,
+        Self::Forbid,
         Self::Limit,
         Self::Error,
         Self::Conflict,
@@ -90,6 +93,7 @@ impl FaultKind {
             Self::Portal => "portal",
             Self::Late => "late",
             Self::Unauthorized => "unauthorized",
+            Self::Forbid => "forbid",
             Self::Limit => "limit",
             Self::Error => "error",
             Self::Conflict => "conflict",

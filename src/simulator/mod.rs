@@ -235,6 +235,11 @@ impl World {
         self.token_accepted = accepted;
     }
 
+    /// From now on this is the only good token.
+    pub fn set_token(&mut self, token: Digest) {
+        self.settings.token = Some(token);
+    }
+
     /// Tells these lies from now on; their outages count from now.
     pub fn set_faults(&mut self, faults: Faults, now: Timestamp) {
         self.catch_up(now);
@@ -363,6 +368,9 @@ impl World {
     fn turn_away(&mut self, dice: &Dice<'_>, now: Timestamp) -> Option<Answer> {
         if self.deal(FaultKind::Unauthorized, dice) {
             return Some(self.refuse(&Refusal::BAD_TOKEN, now));
+        }
+        if self.deal(FaultKind::Forbid, dice) {
+            return Some(self.refuse(&Refusal::NOT_AUTHORIZED, now));
         }
         if self.deal(FaultKind::Limit, dice) {
             let retry_after = Some(self.retry_after(dice, now));

@@ -2,7 +2,8 @@
 //!
 //! *What this is.* [`SimulatedBank`] shares one [`World`] and the clock; [`serve`] gives it a
 //! listener. Beside the bank's own paths there are `GET /_simulator/report` (a [`Report`] as
-//! JSON), `POST /_simulator/token` (`{"accepted":bool}`) and `POST /_simulator/faults` (a
+//! JSON), `POST /_simulator/token` (`{"accepted":bool}`: the good token is refused, or
+//! taken again; `{"token":"…"}`: another is the good one) and `POST /_simulator/faults` (a
 //! specification as text), which take no credential.
 //!
 //! *What it promises.* A fault on the wire is real: resets, cuts at the very byte, silence, and
@@ -31,6 +32,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::faults::{Faults, FaultsError};
 use super::line::{Ending, Line, Lines};
 use super::{Act, Answer, Reply, Report, Request, World};
+use crate::domain::digest::Digest;
 use crate::engine::ports::Clock;
 use crate::telemetry;
 use crate::wire::bank::KEY_HEADER;
@@ -104,6 +106,11 @@ impl SimulatedBank {
     /// Takes or refuses the token from now on.
     pub fn accept_token(&self, accepted: bool) {
         self.lock().accept_token(accepted);
+    }
+
+    /// From now on this is the only good token.
+    pub fn set_token(&self, token: &str) {
+        self.lock().set_token(Digest::of(token.as_bytes()));
     }
 
     /// Tells these lies from now on; their outages count from now.
@@ -332,16 +339,25 @@ async fn report(State(shared): State<Shared>) -> Response {
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokenSwitch {
-    accepted: bool,
+    accepted: Option<bool>,
+    token: Option<String>,
 }
 
 async fn token(State(shared): State<Shared>, body: Bytes) -> Response {
     match serde_json::from_slice(&body) {
-        Ok(TokenSwitch { accepted }) => {
-            shared.bank.accept_token(accepted);
+        Ok(TokenSwitch { accepted, token }) if accepted.is_some() || token.is_some() => {
+            if let Some(token) = token {
+                shared.bank.set_token(&token);
+            }
+            if let Some(accepted) = accepted {
+                shared.bank.accept_token(accepted);
+            }
             StatusCode::NO_CONTENT.into_response()
         }
-        Err(_) => (StatusCode::BAD_REQUEST, "expected {\"accepted\":bool}\n").into_response(),
+        Ok(_) | Err(_) => {
+            let expected = "expected {\"accepted\":bool}, {\"token\":text} or both\n";
+            (StatusCode::BAD_REQUEST, expected).into_response()
+        }
     }
 }
 

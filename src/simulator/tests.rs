@@ -176,6 +176,7 @@ fn each_refusal_of_the_page_is_remembered() {
 fn what_says_nothing_of_the_job_is_not_remembered() {
     for spec in [
         "unauthorized=100%",
+        "forbid=100%",
         "limit=100%",
         "error=100%",
         "conflict=100%",
@@ -231,6 +232,7 @@ fn every_fault_leaves_in_the_books_what_it_says() {
             FaultKind::Reset
             | FaultKind::Portal
             | FaultKind::Unauthorized
+            | FaultKind::Forbid
             | FaultKind::Limit
             | FaultKind::Error
             | FaultKind::Conflict
@@ -256,6 +258,7 @@ fn every_fault_leaves_in_the_books_what_it_says() {
                     answer.status == 200 && answer.content_type == Some(HTML)
                 }
                 FaultKind::Unauthorized => status(act) == 401,
+                FaultKind::Forbid => status(act) == 403,
                 FaultKind::Limit => status(act) == 429,
                 FaultKind::Error => [500, 502, 503].contains(&status(act)),
                 FaultKind::Conflict => status(act) == 409,

@@ -346,6 +346,9 @@ async fn a_token_is_switched_off_and_on() {
     assert_eq!(switch(r#"{"accepted":true}"#).await.status(), 204);
     assert_eq!(bank.pay("k", "EMP-1").await.status(), 201);
     assert_eq!(switch("off").await.status(), 400);
+    assert_eq!(switch("{}").await.status(), 400);
+    assert_eq!(switch(r#"{"token":"another"}"#).await.status(), 204);
+    assert_eq!(bank.pay("l", "EMP-2").await.status(), 401);
     bank.stop().await;
 }
 
