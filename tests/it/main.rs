@@ -9,6 +9,7 @@ mod files;
 mod flow;
 mod ledger;
 mod logs;
+mod pause;
 mod requests;
 mod run;
 mod simulator;

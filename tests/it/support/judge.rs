@@ -44,6 +44,12 @@ pub(crate) enum Does {
     NoConnection,
     /// 401.
     RefuseCredential,
+    /// 429 without a word on how long.
+    RateLimit,
+    /// 429 that asks for seven seconds.
+    RateLimitForSevenSeconds,
+    /// A page for people, as a captive portal gives it.
+    ShowPage,
     /// Panics inside our own task.
     Panic,
 }
@@ -221,6 +227,12 @@ impl ScriptedBank {
             Does::RefuseCredential => {
                 Verdict::Deferred(Deferral::CredentialRefused { log_id: None })
             }
+            Does::RateLimit => Verdict::Deferred(Deferral::RateLimited { retry_after: None }),
+            Does::RateLimitForSevenSeconds => {
+                let retry_after = Some(Duration::from_secs(7));
+                Verdict::Deferred(Deferral::RateLimited { retry_after })
+            }
+            Does::ShowPage => unclear(UnclearCause::NotTheBank),
             Does::Panic => {
                 drop(books);
                 panic!("scripted")

@@ -1,10 +1,12 @@
 //! The program as its users have it: the real binary, its files, and the simulated bank as a
 //! process of its own.
 
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 const TANDA: &str = env!("CARGO_BIN_EXE_tanda");
@@ -91,6 +93,47 @@ impl Desk {
     }
 }
 
+/// A command under way whose words are listened to.
+pub(crate) struct Started {
+    child: Child,
+    errors: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Started {
+    pub(crate) fn new(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let errors = BufReader::new(child.stderr.take().expect("it is piped"));
+        let said = String::new();
+        Self {
+            child,
+            errors,
+            said,
+        }
+    }
+
+    /// Ends when it has said this; it must say it before it ends.
+    pub(crate) fn until_it_says(&mut self, text: &str) {
+        while !self.said.contains(text) {
+            let read = self.errors.read_line(&mut self.said).expect("UTF-8");
+            assert_ne!(read, 0, "it never said {text:?}:\n{}", self.said);
+        }
+    }
+
+    /// Its exit code and everything it said.
+    pub(crate) fn ends(mut self) -> (Option<i32>, String) {
+        self.errors
+            .read_to_string(&mut self.said)
+            .expect("it says UTF-8");
+        let status = self.child.wait().expect("it ends");
+        (status.code(), self.said)
+    }
+}
+
 /// Everything that a command said, for failure messages.
 pub(crate) fn said(output: &Output) -> String {
     format!(
@@ -155,26 +198,23 @@ impl SimulatorProcess {
             .to_owned();
         Self { child, url }
     }
-}
-
-impl SimulatorProcess {
-    /// One exchange with the simulator itself; the body of its answer.
-    fn exchange(&self, request: &str) -> String {
-        let address = self.url.trim_start_matches("http://");
-        let mut stream = std::net::TcpStream::connect(address).expect("the simulator answers");
-        stream
-            .write_all(request.as_bytes())
-            .expect("the simulator reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("UTF-8");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-        body.to_owned()
-    }
 
     /// What its books say.
-    pub(crate) fn report(&self) -> serde_json::Value {
-        let request = "GET /_simulator/report HTTP/1.0\r\nHost: localhost\r\n\r\n";
-        serde_json::from_str(&self.exchange(request)).expect("JSON")
+    pub(crate) fn report(&self) -> Value {
+        let body = self.exchange("GET", "report", "");
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// How many jobs moved money; none may have moved it twice.
+    pub(crate) fn paid_once(&self) -> usize {
+        let report = self.report();
+        let entities = report.get("entities").and_then(Value::as_object);
+        let entities = entities.expect("entities");
+        for (entity_id, entity) in entities {
+            let movements = entity.get("movements").and_then(Value::as_u64);
+            assert_eq!(movements, Some(1), "{entity_id}");
+        }
+        entities.len()
     }
 
     /// How often a job was applied.
@@ -190,18 +230,39 @@ impl SimulatorProcess {
     /// How many operation calls it has heard.
     pub(crate) fn operations_heard(&self) -> u64 {
         let report = self.report();
-        let heard = report
-            .get("requests")
-            .and_then(|requests| requests.get("operations")?.as_u64());
-        heard.unwrap_or_default()
+        let heard = report.pointer("/requests/operations");
+        heard.and_then(Value::as_u64).expect("a count")
     }
 
     /// Deals these faults from now on.
     pub(crate) fn set_faults(&self, faults: &str) {
-        let length = faults.len();
-        self.exchange(&format!(
-            "POST /_simulator/faults HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{faults}"
-        ));
+        self.order("faults", faults);
+    }
+
+    /// Changes how it behaves: `token` or `faults`.
+    pub(crate) fn order(&self, what: &str, body: &str) {
+        self.exchange("POST", what, body);
+    }
+
+    fn exchange(&self, method: &str, what: &str, body: &str) -> String {
+        let address = self.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("the simulator answers");
+        let length = body.len();
+        let request = format!(
+            "{method} /_simulator/{what} HTTP/1.0\r\nHost: localhost\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        stream
+            .write_all(request.as_bytes())
+            .expect("the simulator reads");
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .expect("the simulator answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let status = head.split_whitespace().nth(1).expect("a status");
+        assert!(status.starts_with('2'), "{method} {what}: {answer}");
+        body.to_owned()
     }
 }
 
