@@ -4,10 +4,12 @@
 //!
 //! *What it refuses to know.* Where the words appear.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use crate::engine::{Pause, PauseCause};
+
+/// Characters of a wrapped line: narrower than any terminal that is used.
+const COLUMNS: usize = 78;
 
 /// What the advice depends on.
 #[derive(Clone, Debug)]
@@ -51,12 +53,40 @@ impl Words {
 
     /// All of it, a line for each.
     pub(super) fn long(&self) -> String {
-        let mut text = self.short();
-        for line in [self.means, &self.to_do] {
-            write!(text, "\n  {line}").expect("a string takes it");
-        }
-        text
+        self.lines().join("\n")
     }
+
+    /// All of it, in lines that no usual terminal breaks within a word.
+    pub(super) fn wrapped(&self) -> String {
+        let lines = self.lines();
+        let wrapped: Vec<_> = lines.iter().map(|line| wrap(line)).collect();
+        wrapped.join("\n")
+    }
+
+    fn lines(&self) -> [String; 3] {
+        let (means, to_do) = (self.means, &self.to_do);
+        [self.short(), format!("  {means}"), format!("  {to_do}")]
+    }
+}
+
+/// Breaks a line between words; what follows its first part is indented.
+fn wrap(line: &str) -> String {
+    let mut words = line.split(' ');
+    let mut wrapped = words.next().unwrap_or_default().to_owned();
+    let mut column = wrapped.chars().count();
+    for word in words {
+        let width = word.chars().count();
+        let fits = column + 1 + width <= COLUMNS;
+        let (between, begins_at) = if fits {
+            (" ", column + 1)
+        } else {
+            ("\n    ", 4)
+        };
+        wrapped.push_str(between);
+        wrapped.push_str(word);
+        column = begins_at + width;
+    }
+    wrapped
 }
 
 fn until(pause: &Pause) -> String {
@@ -176,6 +206,22 @@ mod tests {
             ledger: "/var/lib/tanda/ledger.db".to_owned(),
         };
         Words::of(&pause, &about).long()
+    }
+
+    #[test]
+    fn a_line_is_broken_between_words_and_only_there() {
+        let words = "a word and another, ".repeat(20);
+        let line = format!("  To do: {words}end");
+        let wrapped = wrap(&line);
+        assert!(
+            wrapped.lines().all(|line| line.chars().count() <= COLUMNS),
+            "{wrapped}"
+        );
+        assert_eq!(wrapped.replace("\n    ", " "), line);
+        assert_eq!(wrap("  short"), "  short");
+        let long = "x".repeat(200);
+        assert_eq!(wrap(&long), long, "a word is never broken");
+        assert_eq!(wrap(""), "");
     }
 
     #[test]

@@ -158,7 +158,7 @@ async fn draw_bar(watched: &Watched) {
         let style = if words.is_some() { &held } else { &flowing };
         shown.0.set_style(style.clone());
         shown.0.set_position(watched.answered());
-        let held = words.map(|words| format!("\n{}", words.long()));
+        let held = words.map(|words| format!("\n{}", words.wrapped()));
         let message = watched.message() + &held.unwrap_or_default();
         shown.0.set_message(message);
     }
