@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use tanda::bank::{BankClient, BankSettings, BaseUrl, TokenSource};
 use tanda::domain::job::Job;
+use tanda::domain::key::Namespace;
 use tanda::domain::outcome::Status;
+use tanda::engine::ports::Ledger as _;
 use tanda::engine::{Ended, Pause, PauseCause, SystemClock};
-use tanda::ledger::MemoryLedger;
+use tanda::ledger::{Binding, MemoryLedger, SqliteLedger};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -191,6 +193,23 @@ async fn f20_a_disk_that_runs_full_holds_the_flow_until_there_is_room() {
     })
     .await;
     assert_eq!(count(&world, &jobs, Status::Succeeded), 40);
+}
+
+#[tokio::test]
+async fn f20_a_ledger_on_a_disk_says_how_much_it_may_still_write() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    SqliteLedger::create(&path).expect("a ledger");
+    let binding = Binding {
+        namespace: Namespace::default(),
+        bank_origin: "https://bank.example:443".to_owned(),
+    };
+    let ledger = SqliteLedger::open(&path, &binding).expect("a ledger");
+    let free = ledger.free_bytes().await.expect("it can be read");
+    assert!(free.is_some_and(|bytes| bytes > 0), "{free:?}");
+    ledger.close().await.expect("it closes");
+    let unbounded = MemoryLedger::new().free_bytes().await.expect("memory");
+    assert_eq!(unbounded, None);
 }
 
 #[tokio::test(start_paused = true)]
