@@ -177,7 +177,7 @@ fn to_do(cause: &PauseCause, about: &Circumstances) -> String {
             "To do: make room on the disk of {}; it goes on by itself within seconds.",
             about.ledger
         ),
-        PauseCause::Person { .. } => "To do: tanda resume, when it may go on.".to_owned(),
+        PauseCause::Person { .. } => "To do: tanda resume --by NAME, when it may go on.".to_owned(),
     }
 }
 

@@ -127,6 +127,9 @@ impl River {
     ) -> Result<Self, EngineError> {
         let (mut river, requests) = Self::still(ports, settings, stop).await?;
         room::look(&river.tower).await?;
+        if let Some((person, since)) = river.tower.ledger.held_by().await? {
+            river.hold_for(&person, since);
+        }
         river.recover().await?;
         // What was asked while nobody owned the ledger comes before anything new is taken.
         let attended = river.attend_to_waiting().await?;

@@ -660,6 +660,46 @@ fn f20_a_run_on_a_nearly_full_disk_starts_held_and_says_so() {
 }
 
 #[test]
+fn a_person_pauses_a_run_and_resumes_it_and_a_new_run_starts_held() {
+    let (bank, desk) = slow_bank();
+    let mut first = run(&desk, 1_000, &[]);
+    until_paid(&bank, 200);
+    let paused = desk.tanda(&["pause", "--by", "Ana"]);
+    assert_eq!(paused.status.code(), Some(0), "{}", said(&paused));
+    first.until_it_says("paused: Ana paused it at ");
+    first.until_it_says("tanda resume");
+    let resumed = desk.tanda(&["resume", "--by", "Bob"]);
+    assert_eq!(resumed.status.code(), Some(0), "{}", said(&resumed));
+    first.until_it_says("the pause is over");
+    let (code, errors) = first.ends();
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(bank.paid_once(), 1_000);
+    desk.tanda(&["pause", "--by", "Ana"]);
+    let mut second = run(&desk, 1_100, &[]);
+    second.until_it_says("paused: Ana paused it at ");
+    assert_eq!(bank.paid_once(), 1_000);
+    desk.tanda(&["resume", "--by", "Ana"]);
+    let (code, errors) = second.ends();
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(bank.paid_once(), 1_100);
+}
+
+#[test]
+fn a_person_who_resumes_has_a_mass_refusal_tried_again_at_once() {
+    let (bank, mut desk) = slow_bank();
+    desk.set("TANDA_ENGINE__PROBE_EVERY_S", "3600");
+    bank.set_faults("latency_ms=5,refuse=100%");
+    let mut run = run(&desk, 100, &[]);
+    run.until_it_says("paused: the bank refused 20 payments in a row");
+    bank.set_faults(LATENCY);
+    desk.tanda(&["resume", "--by", "Ana"]);
+    let (code, errors) = run.ends();
+    assert_eq!(code, Some(6), "{errors}");
+    let counts = [("rejected".to_owned(), 20), ("succeeded".to_owned(), 80)];
+    assert_eq!(outcomes(&desk), counts.into());
+}
+
+#[test]
 fn s19_a_token_file_that_others_may_read_is_refused_and_nothing_is_sent() {
     use std::os::unix::fs::PermissionsExt as _;
     let (bank, mut desk) = slow_bank();

@@ -15,9 +15,11 @@ use super::{River, Stand};
 use crate::domain::job::EntityId;
 use crate::domain::key::Generation;
 use crate::domain::outcome::Status;
-use crate::domain::request::{Request, RequestId, Wish};
+use crate::domain::request::{Person, Request, RequestId, Wish};
+use crate::domain::time::Timestamp;
 use crate::engine::EngineError;
 use crate::engine::orders::{Order, Reply, What};
+use crate::engine::pause::{Hold, HoldKind};
 use crate::engine::ports::{Answer, LedgerError, Sight, Standing};
 use crate::engine::settings::{REQUESTS_AT_ONCE, REQUESTS_EVERY};
 use crate::engine::tower::Tower;
@@ -87,12 +89,19 @@ impl River {
     /// The request itself is the state: the newest of the two kinds holds or releases.
     async fn hold_or_release(&mut self, request: Request) -> Result<(), EngineError> {
         let words = if request.wish == Wish::Pause {
+            self.hold_for(&request.by, request.at);
             "the flow is held; calls under way end, and nothing new is sent until it is resumed"
         } else {
+            self.tower.gate.lift(HoldKind::Person);
             "the flow goes on"
         };
         self.answer_request(&request, true, None, words.to_owned())
             .await
+    }
+
+    pub(super) fn hold_for(&self, person: &Person, since: Timestamp) {
+        let by = person.to_string();
+        self.tower.gate.hold(Hold::Person { by, since });
     }
 
     /// A cancel is on record first, then takes effect at the job's next wait.
