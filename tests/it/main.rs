@@ -1,5 +1,6 @@
 //! Integration tests, one binary: a module for each subject.
 
+mod bad_input;
 mod bank;
 mod config;
 mod contract;

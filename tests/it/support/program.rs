@@ -9,7 +9,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const TANDA: &str = env!("CARGO_BIN_EXE_tanda");
+pub(crate) const TANDA: &str = env!("CARGO_BIN_EXE_tanda");
 
 /// A folder with a configuration of its own.
 pub(crate) struct Desk {
