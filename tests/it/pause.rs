@@ -433,15 +433,18 @@ fn slow_bank() -> (SimulatorProcess, Desk) {
 
 const LATENCY: &str = "latency_ms=5";
 
-/// Ends when so many jobs were paid.
-fn until_paid(bank: &SimulatorProcess, count: usize) {
-    while bank.paid_once() < count {}
+/// Ends when this run has paid so many jobs; it must not end before.
+fn until_paid(run: &mut Started, bank: &SimulatorProcess, count: usize) {
+    while bank.paid_once() < count {
+        run.must_run_on();
+    }
 }
 
 fn token_file(desk: &mut Desk, token: &str) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let path = desk.write("token", token);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("ours");
+    desk.unset("TANDA_BANK__TOKEN");
     desk.set("TANDA_BANK__TOKEN_FILE", &path);
     path
 }
@@ -451,7 +454,7 @@ fn f29_a_token_that_expires_in_mid_run_and_comes_back_hurts_no_job() {
     let (bank, mut desk) = slow_bank();
     let path = token_file(&mut desk, "simulated\n");
     let mut run = run(&desk, 1_000, &[]);
-    until_paid(&bank, 200);
+    until_paid(&mut run, &bank, 200);
     bank.order("token", r#"{"token":"renewed"}"#);
     run.until_it_says("paused: the bank refuses the token (401)");
     run.until_it_says("To do: put a good token into");
@@ -476,7 +479,7 @@ fn f29_a_token_that_expires_in_mid_run_and_comes_back_hurts_no_job() {
 fn f29_a_token_of_the_environment_that_expires_says_to_stop_and_to_run_again() {
     let (bank, mut desk) = slow_bank();
     let mut first = run(&desk, 400, &["--give-up-after", "2s"]);
-    until_paid(&bank, 50);
+    until_paid(&mut first, &bank, 50);
     bank.order("token", r#"{"token":"renewed"}"#);
     first.until_it_says("stop with ctrl-c, set TANDA_BANK__TOKEN to a good token");
     let (code, said) = first.ends();
@@ -534,7 +537,7 @@ fn f30_a_403_on_every_card_holds_the_flow_and_rejects_nobody() {
 fn f30_f31_a_403_on_every_card_in_mid_run_costs_at_most_twenty_rows_and_the_trials() {
     let (bank, desk) = slow_bank();
     let mut run = run(&desk, 1_000, &[]);
-    until_paid(&bank, 200);
+    until_paid(&mut run, &bank, 200);
     bank.set_faults("latency_ms=5,forbid=100%");
     run.until_it_says("for the same reason, not_authorized");
     bank.set_faults(LATENCY);
@@ -587,7 +590,7 @@ fn f31_a_path_that_the_bank_does_not_have_costs_at_most_twenty_calls() {
 fn f28_a_captive_portal_in_mid_run_holds_the_flow_and_hurts_no_job() {
     let (bank, desk) = slow_bank();
     let mut run = run(&desk, 1_000, &[]);
-    until_paid(&bank, 200);
+    until_paid(&mut run, &bank, 200);
     bank.set_faults("latency_ms=5,portal=100%");
     run.until_it_says("paused: what answers is not the bank");
     run.until_it_says("check the network of this machine (a login page, a proxy)");
@@ -643,7 +646,7 @@ fn f32_a_bank_that_limits_is_paced_and_the_log_stays_quiet() {
 #[test]
 fn f20_a_run_on_a_nearly_full_disk_starts_held_and_says_so() {
     let (bank, mut desk) = slow_bank();
-    desk.set("TANDA_LEDGER__MIN_FREE_MIB", "1000000000000");
+    desk.set("TANDA_LEDGER__MIN_FREE_MIB", "1048576");
     let (code, said) = run(&desk, 10, &["--give-up-after", "1s"]).ends();
     assert_eq!(code, Some(7), "{said}");
     assert!(
@@ -663,7 +666,7 @@ fn f20_a_run_on_a_nearly_full_disk_starts_held_and_says_so() {
 fn a_person_pauses_a_run_and_resumes_it_and_a_new_run_starts_held() {
     let (bank, desk) = slow_bank();
     let mut first = run(&desk, 1_000, &[]);
-    until_paid(&bank, 200);
+    until_paid(&mut first, &bank, 200);
     let paused = desk.tanda(&["pause", "--by", "Ana"]);
     assert_eq!(paused.status.code(), Some(0), "{}", said(&paused));
     first.until_it_says("paused: Ana paused it at ");

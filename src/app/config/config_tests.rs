@@ -87,6 +87,9 @@ fn what_is_built_in_is_what_the_rooms_say() {
     assert_eq!(settings.rules.asks.settle_delay(), engine::SETTLE_DELAY);
     assert_eq!(settings.probe_every, engine::PROBE_EVERY);
     assert_eq!(settings.drain, engine::DRAIN);
+    assert_eq!(settings.rate_per_second, None);
+    assert_eq!(settings.refusals_in_a_row, engine::REFUSALS_IN_A_ROW);
+    assert_eq!(settings.min_free_bytes, engine::MIN_FREE_BYTES);
     assert_eq!(settings.fence, engine::Fence::UntilPersonNeeded);
     assert_eq!(config.files.max_bytes, MAX_FILE_BYTES);
     assert_eq!(config.files.max_rows, MAX_ROWS);
@@ -384,6 +387,7 @@ fn i11_every_wait_and_number_at_once_has_a_bound() {
         "settle_delay_s = 86401",
         "probe_every_s = 0",
         "probe_every_s = 86401",
+        "refusals_in_a_row = 10001",
         "drain_s = 30",
         "drain_s = 86401",
         "drain_s = 99999999999999999999",

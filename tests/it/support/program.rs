@@ -124,6 +124,14 @@ impl Started {
         }
     }
 
+    /// Fails where it has ended.
+    pub(crate) fn must_run_on(&mut self) {
+        if self.child.try_wait().expect("a child").is_some() {
+            self.errors.read_to_string(&mut self.said).ok();
+            panic!("it has ended:\n{}", self.said);
+        }
+    }
+
     /// Its exit code and everything it said.
     pub(crate) fn ends(mut self) -> (Option<i32>, String) {
         self.errors
