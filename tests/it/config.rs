@@ -90,7 +90,7 @@ fn a_credential_of_systemd_is_the_token_and_is_followed_by_a_run() {
     let mut desk = bare_desk();
     desk.set("TANDA_BANK__BASE_URL", &bank.url);
     fs::create_dir(desk.path("credentials")).expect("a folder");
-    desk.write("credentials/bank_token", "simulated\n");
+    desk.write_secret("credentials/bank_token", "simulated\n");
     let folder = desk.path("credentials").display().to_string();
     desk.set("CREDENTIALS_DIRECTORY", &folder);
     let shown = stdout(&desk.tanda(&["config", "--json"]));

@@ -192,7 +192,7 @@ fn desk_with(place: Place, token: &str, bank: &str) -> Desk {
     match place {
         Place::Environment => desk.set("TANDA_BANK__TOKEN", token),
         Place::File => {
-            let file = desk.write("secret-token", token);
+            let file = desk.write_secret("secret-token", token);
             desk.set("TANDA_BANK__TOKEN_FILE", &file);
         }
         Place::Toml => {
@@ -200,7 +200,7 @@ fn desk_with(place: Place, token: &str, bank: &str) -> Desk {
         }
         Place::Credential => {
             fs::create_dir(desk.path("secret")).expect("a folder");
-            desk.write("secret/bank_token", token);
+            desk.write_secret("secret/bank_token", token);
             let folder = desk.path("secret").display().to_string();
             desk.set("CREDENTIALS_DIRECTORY", &folder);
         }

@@ -441,9 +441,7 @@ fn until_paid(run: &mut Started, bank: &SimulatorProcess, count: usize) {
 }
 
 fn token_file(desk: &mut Desk, token: &str) -> String {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = desk.write("token", token);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("ours");
+    let path = desk.write_secret("token", token);
     desk.unset("TANDA_BANK__TOKEN");
     desk.set("TANDA_BANK__TOKEN_FILE", &path);
     path

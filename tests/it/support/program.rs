@@ -74,6 +74,14 @@ impl Desk {
         path.display().to_string()
     }
 
+    /// Writes a file that only this user may read; its path.
+    pub(crate) fn write_secret(&self, name: &str, text: &str) -> String {
+        let path = self.write(name, text);
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, own).expect("ours");
+        path
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(TANDA);
         command
