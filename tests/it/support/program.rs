@@ -5,11 +5,15 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) const TANDA: &str = env!("CARGO_BIN_EXE_tanda");
+
+/// The longest that something may take to become true.
+const UNTIL_MAX: Duration = Duration::from_secs(60);
 
 /// A folder with a configuration of its own.
 pub(crate) struct Desk {
@@ -53,13 +57,15 @@ impl Desk {
     }
 
     /// Runs a command again and again until it ends with this code: for what needs a moment to
-    /// become true. A test that waits for ever has failed.
+    /// become true. It fails where that takes far longer than the shortened waits of a desk.
     pub(crate) fn until(&self, code: i32, arguments: &[&str]) -> Output {
+        let began = Instant::now();
         loop {
             let output = self.tanda(arguments);
             if output.status.code() == Some(code) {
                 return output;
             }
+            assert!(began.elapsed() < UNTIL_MAX, "{}", said(&output));
         }
     }
 
