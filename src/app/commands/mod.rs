@@ -9,6 +9,7 @@ use std::io::Write as _;
 pub(super) mod cancel;
 pub(super) mod completions;
 pub(super) mod config;
+mod expect;
 pub(super) mod hold;
 pub(super) mod init;
 pub(super) mod key;

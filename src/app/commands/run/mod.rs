@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use self::progress::{Tally, Watched};
 use self::standing::{Accounts, Ended, walk};
 use super::requests::person;
-use super::say;
+use super::{expect, say};
 use crate::app::cli::RunArgs;
 use crate::app::compose::{self, House, Simulation};
 use crate::app::config::Config;
@@ -49,7 +49,7 @@ const STOPPING: &str = "stopping: calls under way are finished first; once more 
 pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<Exit, Failure> {
     let config = load(config, &args)?;
     let rules = reading_rules(&config)?;
-    let expected = confirm::parse_expected(&args.expect_totals, &rules.currencies)
+    let expected = expect::parse_expected(&args.expect_totals, &rules.currencies)
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     demand_consent(&args)?;
     let Some((spool, checked)) = take_file(&args.file, &config.spool_dir(), &rules)? else {
@@ -212,7 +212,7 @@ async fn survey(
 /// What is needed to ask for consent.
 struct Consent<'a> {
     args: &'a RunArgs,
-    expected: &'a confirm::Expected,
+    expected: &'a expect::Expected,
     currencies: &'a Currencies,
 }
 
@@ -220,7 +220,7 @@ impl Consent<'_> {
     /// On the command line consent is to what the file sums to; at the prompt, to what moves now.
     fn is_given(&self, checked: &Checked, before: &Accounts) -> Result<bool, Failure> {
         if !self.args.expect_totals.is_empty() {
-            let differences = confirm::differences(self.expected, &checked.totals, self.currencies);
+            let differences = expect::differences(self.expected, &checked.totals, self.currencies);
             for difference in &differences {
                 tell(&format!("{difference}\n"));
             }
