@@ -1,6 +1,7 @@
 //! Integration tests, one binary: a module for each subject.
 
 mod bank;
+mod check;
 mod config;
 mod contract;
 mod crash;

@@ -9,17 +9,57 @@ use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail};
 
+use crate::app::cli::ReadingArgs;
+use crate::app::exit::{Exit, Failure};
 use crate::domain::job::Operation;
 use crate::domain::money::{Currencies, Currency, Totals, major_units, minor_units};
 
 /// Totals that somebody expects, in minor units.
-pub(in crate::app) type Expected = BTreeMap<(Currency, Operation), i128>;
+type Expected = BTreeMap<(Currency, Operation), i128>;
+
+/// What somebody expects.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Expectation {
+    rows: Option<u64>,
+    /// None where nothing is expected of the sums.
+    totals: Option<Expected>,
+}
+
+impl Expectation {
+    /// Reads what the command line says.
+    pub(super) fn read(args: &ReadingArgs, currencies: &Currencies) -> Result<Self, Failure> {
+        let totals = Some(&args.expect_totals)
+            .filter(|texts| !texts.is_empty())
+            .map(|texts| parse_expected(texts, currencies))
+            .transpose()
+            .map_err(|error| Failure::new(Exit::Usage, error))?;
+        Ok(Self {
+            rows: args.expect_rows,
+            totals,
+        })
+    }
+
+    /// What differs, in words; nothing where everything is as expected.
+    pub(super) fn differences(
+        &self,
+        rows: u64,
+        totals: &Totals,
+        currencies: &Currencies,
+    ) -> Vec<String> {
+        let of_rows = self
+            .rows
+            .filter(|expected| *expected != rows)
+            .map(|expected| format!("there are {rows} rows, expected were {expected}"));
+        let of_totals = self
+            .totals
+            .iter()
+            .flat_map(|expected| differences(expected, totals, currencies));
+        of_rows.into_iter().chain(of_totals).collect()
+    }
+}
 
 /// Reads `OPERATION:CURRENCY:AMOUNT` for each; the amount in major units, a dot, no grouping.
-pub(super) fn parse_expected(
-    texts: &[String],
-    currencies: &Currencies,
-) -> anyhow::Result<Expected> {
+fn parse_expected(texts: &[String], currencies: &Currencies) -> anyhow::Result<Expected> {
     let mut expected = Expected::new();
     for text in texts {
         let (key, minor) = parse_total(text, currencies).ok_or_else(|| {
@@ -42,11 +82,7 @@ fn parse_total(text: &str, currencies: &Currencies) -> Option<((Currency, Operat
 }
 
 /// What differs between the file and what was expected, in words; nothing where they agree.
-pub(super) fn differences(
-    expected: &Expected,
-    totals: &Totals,
-    currencies: &Currencies,
-) -> Vec<String> {
+fn differences(expected: &Expected, totals: &Totals, currencies: &Currencies) -> Vec<String> {
     let mut keys: Vec<_> = expected.keys().copied().collect();
     keys.extend(
         totals
@@ -65,7 +101,7 @@ pub(super) fn differences(
             let digits = currencies.minor_digits(currency).unwrap_or_default();
             (wanted != found).then(|| {
                 format!(
-                    "{operation} {currency}: the file sums to {}, expected was {}",
+                    "{operation} {currency}: the rows sum to {}, expected was {}",
                     major_units(found, digits),
                     major_units(wanted, digits),
                 )
@@ -110,6 +146,24 @@ mod tests {
             differences(&missing, &totals(), &Currencies::default()).len(),
             2
         );
+    }
+
+    #[test]
+    fn what_is_not_expected_differs_from_nothing() {
+        let currencies = Currencies::default();
+        let of_rows = |rows| Expectation { rows, totals: None };
+        assert!(
+            of_rows(None)
+                .differences(3, &totals(), &currencies)
+                .is_empty()
+        );
+        assert!(
+            of_rows(Some(3))
+                .differences(3, &totals(), &currencies)
+                .is_empty()
+        );
+        let told = of_rows(Some(4)).differences(3, &totals(), &currencies);
+        assert_eq!(told, ["there are 3 rows, expected were 4"]);
     }
 
     #[test]
