@@ -959,7 +959,7 @@ fn a_last_line_that_may_be_cut_off_is_not_believed() {
     assert!(checked.is_clean() && checked.oddities.ends_without_line_break);
 }
 
-/// 0.1 item 9: a good file cut anywhere has no amount that the whole did not have.
+/// F38: a good file cut anywhere has no amount that the whole did not have.
 #[test]
 fn a_cut_file_never_shows_another_amount() {
     let desk = Desk::new();
@@ -970,7 +970,16 @@ fn a_cut_file_never_shows_another_amount() {
     for n in 1..=20 {
         writeln!(amount_last, "R{n},{CARD},topup,COP,{n}0000").expect("memory");
     }
-    for whole in [file(&good), amount_last] {
+    let spanish: Vec<u8> = (1..=20)
+        .map(|n| format!("R{n};{CARD};recarga;COP;{n}.234.567,{n:02}\r\n"))
+        .fold(
+            b"Entidad;Tarjeta;Operacion;Moneda;Monto\r\n".to_vec(),
+            |mut bytes, row| {
+                bytes.extend(row.into_bytes());
+                bytes
+            },
+        );
+    for whole in [file(&good), amount_last, spanish] {
         let spool = desk.spool(&whole).expect("a file");
         let rules = ReadingRules::default();
         let checked = check(&spool, &rules).expect("a table");
@@ -1314,7 +1323,7 @@ proptest! {
         }
     }
 
-    /// Whatever gets into a good file, nothing panics, and the totals are those of the good rows.
+    /// F42: whatever gets into a good file, nothing panics, and the totals are those of the good rows.
     #[test]
     fn any_bytes_are_read_or_refused(noise in prop::collection::vec(any::<u8>(), 0..40), at in 0_usize..300) {
         let mut bytes = file(&[row("A", "1.00"), row("B", "2.00")].concat());
