@@ -9,17 +9,27 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::config::{Flags, LogFormat, LogLevel};
 use super::exit;
+use crate::files::Decimal;
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  tanda check payroll.csv                        what is wrong, and what it sums to
+  tanda check payroll.csv --errors-to fix.csv    the rows to fix, with the reasons
+  tanda check payroll.csv --decimal comma        50.000 is fifty thousand
+
+Ends with 0 where every row is good, else with 3.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   tanda run payroll.csv --simulate --yes     a rehearsal: no money moves
   tanda run payroll.csv                      asks you to type the totals
   tanda run payroll.csv --yes --expect-total topup:COP:98450000.00
+  tanda run payroll.csv --valid-only         leaves out rows that are wrong; ends with 6
 
 The same file can be run as often as you like: what is done is never done again.";
 
@@ -76,6 +86,9 @@ impl LogArgs {
 pub(super) enum Command {
     /// Make the configuration file and the ledger, once
     Init,
+    /// Read files and say everything that is wrong with them: no network, nothing is sent
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
     /// Check a file, ask for confirmation, apply every row once, write the result file
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
@@ -130,10 +143,65 @@ pub(super) struct CompletionsArgs {
     pub(super) shell: Shell,
 }
 
+/// How files are read and what they must hold: the same for every command that takes files.
+#[derive(Debug, Args)]
+pub(super) struct ReadingArgs {
+    /// The sign before decimals, where the file itself does not say: `50.000` is fifty thousand with
+    /// comma
+    #[arg(long, value_name = "SIGN")]
+    pub(super) decimal: Option<DecimalSign>,
+    /// How many rows there must be (with --valid-only, good ones)
+    #[arg(long, value_name = "N")]
+    pub(super) expect_rows: Option<u64>,
+    /// What the good rows must sum to, such as topup:COP:98450000.00; repeat for each currency and
+    /// operation
+    #[arg(long = "expect-total", value_name = "OPERATION:CURRENCY:AMOUNT")]
+    pub(super) expect_totals: Vec<String>,
+    /// Leave out rows that are wrong, and go by the others: only these move and are summed
+    #[arg(long)]
+    pub(super) valid_only: bool,
+    /// Write the rows that are wrong to this file, with the reasons in a last column; mend it and it
+    /// can be read in its place
+    #[arg(long, value_name = "PATH")]
+    pub(super) errors_to: Option<PathBuf>,
+}
+
+/// The sign before decimals, as it is given on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum DecimalSign {
+    /// 1.234.567,50
+    Comma,
+    /// 1,234,567.50
+    Dot,
+}
+
+impl From<DecimalSign> for Decimal {
+    fn from(sign: DecimalSign) -> Self {
+        match sign {
+            DecimalSign::Comma => Self::Comma,
+            DecimalSign::Dot => Self::Dot,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// CSV files with a row for each job; what is expected is expected of all together
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) reading: ReadingArgs,
+    /// A line of JSON for each row, then one for each file
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// A CSV file with a row for each job
     pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) reading: ReadingArgs,
     /// Use the built-in simulated bank, a ledger of its own and built-in settings: no money moves
     #[arg(long)]
     pub(super) simulate: bool,
@@ -146,10 +214,6 @@ pub(super) struct RunArgs {
     /// Do not ask for confirmation (with --expect-total, unless --simulate)
     #[arg(long)]
     pub(super) yes: bool,
-    /// What the file must sum to, such as topup:COP:98450000.00; repeat for each currency and
-    /// operation
-    #[arg(long = "expect-total", value_name = "OPERATION:CURRENCY:AMOUNT")]
-    pub(super) expect_totals: Vec<String>,
     /// Run rows again that were rejected or not sent before, as new attempts of the same payments: the
     /// bank's list is asked first. Their content may have been corrected
     #[arg(long, requires = "by", conflicts_with = "simulate")]

@@ -20,7 +20,7 @@ pub(super) enum Exit {
     Input,
     /// Credentials are missing or refused; nothing was sent.
     Credentials,
-    /// Finished, some rejected, not sent or in conflict.
+    /// Finished, some rejected, not sent, in conflict or left out.
     SomeRefused,
     /// Finished, some in doubt or waiting; wins over the former.
     SomeOpen,
@@ -70,10 +70,13 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "3",
-        "the file is refused or has bad rows, or the totals differ; nothing was sent",
+        "the file is refused or has bad rows, or is not as expected; nothing was sent",
     ),
     ("4", "the token is missing or refused; nothing was sent"),
-    ("6", "finished; some rejected, not_sent or conflict"),
+    (
+        "6",
+        "finished; some rejected, not_sent or conflict, or left out by --valid-only",
+    ),
     ("7", "finished; some in_doubt or waiting (wins over 6)"),
     ("8", "bank or ledger cannot be used; nothing is lost"),
     (

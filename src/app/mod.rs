@@ -84,6 +84,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         let config = cli.config.as_deref();
         match cli.command {
             Command::Init => commands::init::init(config),
+            Command::Check(args) => commands::check::check(config, &args),
             Command::Run(args) => commands::run::run(config, args).await,
             Command::Reconcile(args) => commands::reconcile::reconcile(&load(config)?, args).await,
             Command::Settle(args) => commands::settle::settle(&load(config)?, args).await,

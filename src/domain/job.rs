@@ -9,8 +9,9 @@ use std::fmt;
 
 use unicode_normalization::is_nfc;
 
+use super::card_number;
 use super::digest::Digest;
-use super::money::{Amount, Currencies, Currency};
+use super::money::{Amount, Currencies, Currency, major_units};
 pub use super::operation::Operation;
 use super::time::Timestamp;
 
@@ -88,6 +89,12 @@ impl CardId {
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let fault =
             |message: String| Fault::new(Field::CardId, "card_id", &shorten_card(text), message);
+        if card_number::is_one(text) {
+            let message = "is a card number; only the bank's own name for the card is taken, and \
+                           a card number must not be in here at all";
+            let (field, shown) = (Field::CardId, "...");
+            return Err(Fault::new(field, "card_number", shown, message.to_owned()));
+        }
         let Some((prefix, suffix)) = text.split_once('_') else {
             return Err(fault(
                 "has no underscore; it should look like car_ and 22 more".to_owned(),
@@ -267,15 +274,25 @@ impl Draft {
                 let message = format!("is not a currency in use here ({})", known.join(", "));
                 Fault::new(Field::Currency, "currency", &self.currency, message)
             })?;
-        Amount::new(self.amount_minor, currency).ok_or_else(|| {
+        let fault = |code, message: String| {
+            let value = self.amount_minor.to_string();
+            Fault::new(Field::Amount, code, &value, message)
+        };
+        let amount = Amount::new(self.amount_minor, currency).ok_or_else(|| {
             let message = "must be more than zero and at most 2^53 - 1 minor units".to_owned();
-            Fault::new(
-                Field::Amount,
-                "amount_range",
-                &self.amount_minor.to_string(),
-                message,
-            )
-        })
+            fault("amount_range", message)
+        })?;
+        match currencies.max_minor(currency) {
+            Some(max) if amount.minor() > max => {
+                let digits = currencies.minor_digits(currency).unwrap_or_default();
+                let message = format!(
+                    "is more than {currency} {}, the most that one job may move here",
+                    major_units(i128::from(max), digits)
+                );
+                Err(fault("amount_limit", message))
+            }
+            Some(_) | None => Ok(amount),
+        }
     }
 
     fn parse_description(&self) -> Result<Option<String>, Fault> {
@@ -291,6 +308,12 @@ impl Draft {
             return Err(fault(
                 "has a control character (a line break or tab, perhaps)",
             ));
+        }
+        if card_number::is_in(text) {
+            let message = "has a card number in it, or what cannot be told from one (13 to 19 \
+                           digits with a right check digit); card numbers must not be in here";
+            let (field, shown) = (Field::Description, "...");
+            return Err(Fault::new(field, "card_number", shown, message.to_owned()));
         }
         Ok(Some(text.to_owned()))
     }
@@ -464,6 +487,46 @@ mod tests {
         assert_eq!(format!("{card:?}"), "car_5tg...fKj");
         let fault = CardId::parse("car_5tgliBmzjZ6mpQPRbQjf").expect_err("too short");
         assert!(!fault.value.contains("liBmzj"));
+    }
+
+    /// S27, I12: neither the field nor the fault keeps a card number.
+    #[test]
+    fn i12_a_card_number_is_taken_nowhere_and_shown_nowhere() {
+        let number = "4111111111111111";
+        let bad = Draft {
+            card_id: number.to_owned(),
+            description: Some(format!("Tarjeta {number}, nómina")),
+            ..draft()
+        };
+        let faults = bad.validate(&Currencies::default()).expect_err("faults");
+        let told: Vec<_> = faults.iter().map(|f| (f.field, f.code)).collect();
+        assert_eq!(
+            told,
+            [
+                (Field::CardId, "card_number"),
+                (Field::Description, "card_number")
+            ]
+        );
+        assert!(!format!("{faults:?}").contains("1111"), "{faults:?}");
+        let id = Draft {
+            entity_id: number.to_owned(),
+            ..draft()
+        };
+        assert!(id.validate(&Currencies::default()).is_ok(), "only a notice");
+    }
+
+    /// F31: a slip of the unit must not move a hundredfold.
+    #[test]
+    fn no_job_moves_more_than_its_currencys_ceiling() {
+        let cop = Currency::parse("COP").expect("a code");
+        let at = |max| Currencies::default().with_ceiling(cop, max);
+        assert!(draft().validate(&at(5_000_000)).is_ok());
+        let faults = draft().validate(&at(4_999_999)).expect_err("above");
+        let [fault] = faults.as_slice() else {
+            panic!("one fault: {faults:?}");
+        };
+        assert_eq!((fault.field, fault.code), (Field::Amount, "amount_limit"));
+        assert!(fault.message.contains("COP 49999.99"), "{}", fault.message);
     }
 
     #[test]

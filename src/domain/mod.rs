@@ -8,6 +8,7 @@
 //!
 //! *What it refuses to know.* Any clock, any I/O, any async, any serialised shape, any other room.
 
+pub mod card_number;
 pub mod digest;
 pub mod job;
 pub mod key;

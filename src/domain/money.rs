@@ -76,26 +76,61 @@ impl Amount {
     }
 }
 
-/// The currencies that jobs may use, with how many minor digits each has at the bank.
+/// What is known of a currency here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CurrencyRule {
+    minor_digits: u32,
+    max_minor: Option<i64>,
+}
+
+/// The currencies that jobs may use, with how many minor digits each has at the bank and the most
+/// that one job may move, if there is a ceiling.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Currencies(BTreeMap<Currency, u32>);
+pub struct Currencies(BTreeMap<Currency, CurrencyRule>);
 
 impl Currencies {
-    /// These currencies; digits above 4 do not exist in ISO 4217.
+    /// These currencies, without ceilings; digits above 4 do not exist in ISO 4217.
     #[must_use]
     pub fn new(digits: impl IntoIterator<Item = (Currency, u32)>) -> Self {
-        Self(digits.into_iter().collect())
+        let rule = |minor_digits| CurrencyRule {
+            minor_digits,
+            max_minor: None,
+        };
+        let rules = digits.into_iter();
+        Self(
+            rules
+                .map(|(currency, digits)| (currency, rule(digits)))
+                .collect(),
+        )
+    }
+
+    /// The same, with a ceiling for each job in this currency, in minor units. A currency that is
+    /// not in use stays so.
+    #[must_use]
+    pub fn with_ceiling(mut self, currency: Currency, max_minor: i64) -> Self {
+        if let Some(rule) = self.0.get_mut(&currency) {
+            rule.max_minor = Some(max_minor);
+        }
+        self
     }
 
     /// How many minor digits a currency has; `None` where jobs may not use it.
     #[must_use]
     pub fn minor_digits(&self, currency: Currency) -> Option<u32> {
-        self.0.get(&currency).copied()
+        self.0.get(&currency).map(|rule| rule.minor_digits)
     }
 
-    /// The currencies, in order of their code.
+    /// The most that one job may move, in minor units; `None` where there is no ceiling.
+    #[must_use]
+    pub fn max_minor(&self, currency: Currency) -> Option<i64> {
+        self.0.get(&currency).and_then(|rule| rule.max_minor)
+    }
+
+    /// The currencies, in order of their code, with their minor digits.
     pub fn iter(&self) -> impl Iterator<Item = (Currency, u32)> + '_ {
-        self.0.iter().map(|(&currency, &digits)| (currency, digits))
+        self.0
+            .iter()
+            .map(|(&currency, rule)| (currency, rule.minor_digits))
     }
 }
 
@@ -121,20 +156,24 @@ pub fn major_units(minor: i128, digits: u32) -> String {
     }
 }
 
-/// The minor units of whole units, or of whole units, a dot and exactly the currency's digits:
-/// what [`major_units`] writes. `None` for anything else.
+/// Reads what [`major_units`] writes, as people type it back and scripts and settings give it:
+/// whole units, or whole units, a dot and exactly the currency's digits. Nothing else: what could
+/// be read in two ways is `None`.
 #[must_use]
 pub fn minor_units(text: &str, digits: u32) -> Option<i128> {
-    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+    let (whole, rest) = match text.split_once('.') {
+        Some((whole, rest)) if digits > 0 && u32::try_from(rest.len()) == Ok(digits) => {
+            (whole, rest)
+        }
+        Some(_) => return None,
+        None => (text, ""),
+    };
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let width = usize::try_from(digits).ok()?;
-    let fits = text.contains('.') == (rest.len() == width && width > 0) || !text.contains('.');
-    if whole.is_empty() || whole.len() > 30 || !all_digits(whole) || !all_digits(rest) || !fits {
+    if whole.is_empty() || !all_digits(whole) || !all_digits(rest) {
         return None;
     }
-    let rest = format!("{rest:0<width$}");
-    let unit = 10_i128.pow(digits);
-    let rest: i128 = if rest.is_empty() {
+    let unit = 10_i128.checked_pow(digits)?;
+    let rest = if rest.is_empty() {
         0
     } else {
         rest.parse().ok()?
@@ -237,5 +276,50 @@ mod tests {
         for text in ["50000.0", "50.000,00", "50000.", ".5", "-1", ""] {
             assert_eq!(minor_units(text, 2), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_typed_back_and_nothing_else() {
+        for (minor, digits) in [(5_000_000, 2), (7, 2), (7, 0), (0, 3), (i128::MAX, 4)] {
+            let shown = major_units(minor, digits);
+            assert_eq!(minor_units(&shown, digits), Some(minor), "{shown}");
+        }
+        assert_eq!(minor_units("98450000", 2), Some(9_845_000_000));
+        let beyond = "9".repeat(40);
+        for text in [
+            "1.5",
+            "1.500",
+            "1.",
+            ".5",
+            "",
+            "-1",
+            "+1",
+            "1,50",
+            "1.234.567,50",
+            "1,234.50",
+            "1 000",
+            "1e3",
+            "\u{ff15}",
+            &beyond,
+        ] {
+            assert_eq!(minor_units(text, 2), None, "{text}");
+        }
+        assert_eq!(minor_units("7.", 0), None);
+    }
+
+    #[test]
+    fn a_currency_has_a_ceiling_only_where_it_was_given_one() {
+        let [cop, usd] = ["COP", "USD"].map(|code| Currency::parse(code).expect("a code"));
+        let currencies = Currencies::default()
+            .with_ceiling(cop, 5_000)
+            .with_ceiling(usd, 1);
+        assert_eq!(currencies.max_minor(cop), Some(5_000));
+        assert_eq!(currencies.minor_digits(cop), Some(2));
+        assert_eq!(
+            currencies.minor_digits(usd),
+            None,
+            "a ceiling opens nothing"
+        );
+        assert_eq!(Currencies::default().max_minor(cop), None);
     }
 }

@@ -1,13 +1,54 @@
-//! Amounts as people type them, where there is only one way to read them.
+//! Amounts as people type them.
 //!
-//! *What it promises.* An amount in major units is plain digits, or digits, a dot and exactly as
-//! many digits as the currency has. Whatever else people write (grouping, decimal commas, signs,
-//! exponents, currency marks) is refused with what to write instead: readers in the wild turn
-//! `50.000` into 50. Integers only; nothing is rounded.
+//! *What this is.* People group thousands and write decimals with dots and commas, in either order,
+//! and readers in the wild turn `50.000` into 50. So a text is first read for what it proves:
+//! nothing (digits alone), which sign stands before its decimals, or that it can be read in two
+//! ways, which its file or a person must settle ([`Notation`](super::notation::Notation)).
 //!
-//! *What it refuses to know.* Which notation a file uses as a whole.
+//! *What it promises.* Grouping is by threes with one sign, decimals follow the other sign and are
+//! at most those of the currency. A sign proves something where the other stands beside it, where
+//! it is there twice, or where not exactly three digits follow it. Integers only; nothing is
+//! rounded. Everything else (signs, exponents, blanks inside) is refused with what to write.
+//!
+//! *What it refuses to know.* Other amounts of the file.
 
-use crate::domain::money::{MAX_AMOUNT_MINOR, major_units};
+use crate::domain::money::{Currency, MAX_AMOUNT_MINOR, major_units};
+
+/// The sign before the decimals of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decimal {
+    /// `1,234,567.50`
+    Dot,
+    /// `1.234.567,50`
+    Comma,
+}
+
+impl Decimal {
+    /// As flags and JSON have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dot => "dot",
+            Self::Comma => "comma",
+        }
+    }
+
+    /// The sign itself.
+    #[must_use]
+    pub const fn sign(self) -> char {
+        match self {
+            Self::Dot => '.',
+            Self::Comma => ',',
+        }
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Dot => Self::Comma,
+            Self::Comma => Self::Dot,
+        }
+    }
+}
 
 /// Why a text is not an amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,49 +57,108 @@ pub(super) struct BadAmount {
     pub(super) message: String,
 }
 
-fn bad<T>(code: &'static str, message: impl Into<String>) -> Result<T, BadAmount> {
+pub(super) fn bad<T>(code: &'static str, message: impl Into<String>) -> Result<T, BadAmount> {
     Err(BadAmount {
         code,
         message: message.into(),
     })
 }
 
-/// Reads major units, as the column `amount` has them, into minor units of a currency with this
-/// many minor digits.
-pub(super) fn read_major(text: &str, digits: u32) -> Result<i64, BadAmount> {
-    let (whole, fraction) = match text.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (text, None),
-    };
-    if !is_digits(whole) || fraction.is_some_and(|fraction| !is_digits(fraction)) {
-        return not_an_amount(text, digits);
+/// Minor units, however many; none where they are more than can be counted.
+pub(super) type Minor = Option<i128>;
+
+/// What a text says by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Major {
+    /// The same whichever sign is the decimal one.
+    Plain(Minor),
+    /// It can only be read with this decimal sign.
+    Proven(Decimal, Minor),
+    /// One sign and three digits after it: thousands, or three decimals. Each where it can be
+    /// read so; one of them at least.
+    Unproven {
+        dot: Option<Minor>,
+        comma: Option<Minor>,
+    },
+}
+
+/// Reads major units, as the column `amount` has them.
+pub(super) fn read_major(text: &str, digits: u32) -> Result<Major, BadAmount> {
+    let only = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',');
+    if !text.starts_with(|c: char| c.is_ascii_digit()) || !text.chars().all(only) {
+        return Err(not_an_amount(text, digits));
     }
-    if whole.len() > 1 && whole.starts_with('0') {
+    if text.starts_with('0') && text.as_bytes().get(1).is_some_and(u8::is_ascii_digit) {
         let message = "begins with zeros, as amounts in cents without a dot do; write it without";
         return bad("amount_format", message);
     }
-    let fraction = match fraction {
-        None => "",
-        Some(fraction) if fraction.len() == 3 && whole.len() <= 3 && whole != "0" => {
-            return two_readings(whole, fraction, digits);
-        }
-        Some(fraction) if u32::try_from(fraction.len()) == Ok(digits) => fraction,
-        Some(fraction) => return wrong_fraction(whole, fraction, digits),
+    let Some(last) = text.rfind(['.', ',']) else {
+        return Ok(Major::Plain(minor_units(text, "", digits)));
     };
-    let scale = 10_i64.checked_pow(digits);
-    let minor = scale.and_then(|scale| {
-        let whole = whole.parse::<i64>().ok()?.checked_mul(scale)?;
-        let fraction = match fraction {
-            "" => 0,
-            fraction => fraction.parse::<i64>().ok()?,
-        };
-        whole.checked_add(fraction)
-    });
-    in_range(minor)
+    let (before, after) = text.split_at_checked(last).unwrap_or((text, ""));
+    let (sign, after) = match after.strip_prefix('.') {
+        Some(after) => (Decimal::Dot, after),
+        None => (Decimal::Comma, after.get(1..).unwrap_or_default()),
+    };
+    let proven = match before.rfind(['.', ',']) {
+        Some(_) if before.contains(sign.sign()) => Some(sign.other()),
+        Some(_) => Some(sign),
+        None if after.len() != 3 => Some(sign),
+        None => None,
+    };
+    if let Some(decimal) = proven {
+        return read_as(text, decimal, digits)
+            .map(|minor| Major::Proven(decimal, minor))
+            .ok_or_else(|| ill_formed(text, decimal, digits));
+    }
+    let [dot, comma] = [Decimal::Dot, Decimal::Comma].map(|decimal| read_as(text, decimal, digits));
+    if dot.is_none() && comma.is_none() {
+        return Err(ill_formed(text, sign, digits));
+    }
+    Ok(Major::Unproven { dot, comma })
+}
+
+/// Reads with this decimal sign; none where the text breaks that notation.
+fn read_as(text: &str, decimal: Decimal, digits: u32) -> Option<Minor> {
+    let (whole, fraction) = match text.split_once(decimal.sign()) {
+        None => (text, ""),
+        Some((whole, fraction)) => {
+            let length = u32::try_from(fraction.len()).ok()?;
+            (is_digits(fraction) && length <= digits).then_some((whole, fraction))?
+        }
+    };
+    let grouping = decimal.other().sign();
+    let mut groups = whole.split(grouping);
+    let first = groups.next().filter(|first| is_digits(first))?;
+    let mut digits_of = first.to_owned();
+    let is_grouped = whole.len() > first.len();
+    if is_grouped && (first.len() > 3 || first.starts_with('0')) {
+        return None;
+    }
+    for group in groups {
+        if group.len() != 3 || !is_digits(group) {
+            return None;
+        }
+        digits_of.push_str(group);
+    }
+    Some(minor_units(&digits_of, fraction, digits))
+}
+
+/// Digits of whole units and of at most `digits` decimals, as minor units.
+fn minor_units(whole: &str, fraction: &str, digits: u32) -> Minor {
+    let number = |text: &str| match text {
+        "" => Some(0),
+        text => text.parse::<i128>().ok(),
+    };
+    let missing = digits.checked_sub(u32::try_from(fraction.len()).ok()?)?;
+    let fraction = number(fraction)?.checked_mul(10_i128.checked_pow(missing)?)?;
+    number(whole)?
+        .checked_mul(10_i128.checked_pow(digits)?)?
+        .checked_add(fraction)
 }
 
 /// Reads minor units, as the column `amount_minor` has them.
-pub(super) fn read_minor(text: &str) -> Result<i64, BadAmount> {
+pub(super) fn read_minor(text: &str) -> Result<Minor, BadAmount> {
     if text.is_empty() {
         return bad("amount_missing", "is empty");
     }
@@ -66,46 +166,76 @@ pub(super) fn read_minor(text: &str) -> Result<i64, BadAmount> {
         let message = "is not a whole number of minor units (cents): digits only, such as 5000000";
         return bad("amount_format", message);
     }
-    in_range(text.parse().ok())
+    Ok(text.parse().ok())
+}
+
+/// Minor units that one job can move.
+pub(super) fn in_range(minor: Minor) -> Result<i64, BadAmount> {
+    match minor.map(i64::try_from) {
+        Some(Ok(0)) => bad("amount_range", "is zero; there is nothing to move"),
+        Some(Ok(minor)) if minor <= MAX_AMOUNT_MINOR => Ok(minor),
+        Some(Ok(_) | Err(_)) | None => bad("amount_range", "is more than 2^53 - 1 minor units"),
+    }
 }
 
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn in_range(minor: Option<i64>) -> Result<i64, BadAmount> {
-    match minor {
-        Some(0) => bad("amount_range", "is zero; there is nothing to move"),
-        Some(minor) if minor <= MAX_AMOUNT_MINOR => Ok(minor),
-        Some(_) | None => bad("amount_range", "is more than 2^53 - 1 minor units"),
+/// Currencies whose sign people write as `$`.
+const DOLLAR_SIGNED: [&str; 7] = ["ARS", "CLP", "COP", "DOP", "MXN", "USD", "UYU"];
+
+/// The amount without the marks of its currency, which must be that of the row: at either end, the
+/// code once and `$` once.
+pub(super) fn without_marks(text: &str, currency: Currency) -> Result<&str, BadAmount> {
+    let mut rest = text;
+    let (mut sign_seen, mut code_seen) = (false, false);
+    loop {
+        let unmarked = rest.strip_prefix('$').or_else(|| rest.strip_suffix('$'));
+        if let Some(unmarked) = unmarked.filter(|_| !sign_seen) {
+            if !DOLLAR_SIGNED.contains(&currency.as_str()) {
+                return other_currency("$", currency);
+            }
+            sign_seen = true;
+            rest = without_blanks(unmarked);
+            continue;
+        }
+        let Some((code, unmarked)) = strip_code(rest).filter(|_| !code_seen) else {
+            return Ok(rest);
+        };
+        if code != currency {
+            return other_currency(code.as_str(), currency);
+        }
+        code_seen = true;
+        rest = without_blanks(unmarked);
     }
 }
 
-/// `50.000`: fifty thousand to most of the world, fifty to the rest.
-fn two_readings(whole: &str, thousands: &str, digits: u32) -> Result<i64, BadAmount> {
-    let message = format!(
-        "can be {whole}{thousands} with a point between thousands, or {whole} with three \
-         decimals; write {} or {}",
-        example(&format!("{whole}{thousands}"), digits),
-        example(whole, digits)
-    );
-    bad("amount_grouping", message)
+/// A currency code at either end, and what is left.
+fn strip_code(text: &str) -> Option<(Currency, &str)> {
+    let first = text
+        .split_at_checked(3)
+        .filter(|(_, rest)| !rest.starts_with(char::is_alphabetic))
+        .and_then(|(code, rest)| Some((Currency::parse(code)?, rest)));
+    first.or_else(|| {
+        let (rest, code) = text.split_at_checked(text.len().checked_sub(3)?)?;
+        let currency = Currency::parse(code).filter(|_| !rest.ends_with(char::is_alphabetic))?;
+        Some((currency, rest))
+    })
 }
 
-fn wrong_fraction(whole: &str, fraction: &str, digits: u32) -> Result<i64, BadAmount> {
-    let message = match digits {
-        0 => format!("has decimals, which this currency does not; write {whole}"),
-        _ => format!(
-            "has {} after the dot where this currency has {digits}; write it like {}",
-            fraction.len(),
-            example(whole, digits)
-        ),
-    };
-    bad("amount_format", message)
+/// What stands between a mark and its number; a tab or a line break does not.
+fn without_blanks(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() && !c.is_control())
+}
+
+fn other_currency<T>(mark: &str, currency: Currency) -> Result<T, BadAmount> {
+    let message = format!("is marked {mark} where the column currency says {currency}");
+    bad("amount_currency", message)
 }
 
 /// Whole major units with the currency's decimals.
-fn example(whole: &str, digits: u32) -> String {
+pub(super) fn example(whole: &str, digits: u32) -> String {
     whole
         .parse::<i128>()
         .ok()
@@ -113,163 +243,62 @@ fn example(whole: &str, digits: u32) -> String {
         .map_or_else(|| whole.to_owned(), |minor| major_units(minor, digits))
 }
 
-/// Says what a text has that an amount may not have, by the first thing that explains it.
-fn not_an_amount(text: &str, digits: u32) -> Result<i64, BadAmount> {
+/// Digits and signs that fit no notation; `decimal` is the sign before what could be decimals.
+fn ill_formed(text: &str, decimal: Decimal, digits: u32) -> BadAmount {
     let like = example("50000", digits);
-    if text.is_empty() {
-        return bad("amount_missing", "is empty");
+    let decimals = text.rsplit_once(decimal.sign()).map(|(_, rest)| rest);
+    let message = match decimals {
+        Some(rest) if is_digits(rest) && digits == 0 => {
+            "has decimals, which this currency does not".to_owned()
+        }
+        Some(rest) if is_digits(rest) && u32::try_from(rest.len()).is_ok_and(|n| n > digits) => {
+            format!(
+                "has {} decimals where this currency has {digits}; write it like {like}",
+                rest.len()
+            )
+        }
+        Some(_) | None => format!(
+            "is not an amount: thousands stand in groups of three, with one sign between them and \
+             another before the decimals; write it like {like}"
+        ),
+    };
+    BadAmount {
+        code: "amount_format",
+        message,
     }
-    if text.starts_with(['-', '+', '\u{2212}', '(']) {
+}
+
+/// Says what a text has that an amount may not have, by the first thing that explains it.
+fn not_an_amount(text: &str, digits: u32) -> BadAmount {
+    let like = example("50000", digits);
+    let bad = |code, message: String| BadAmount { code, message };
+    let digits_and_signs = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '\'' | '’');
+    if text.is_empty() {
+        bad("amount_missing", "is empty".to_owned())
+    } else if text.starts_with(['-', '+', '\u{2212}', '(']) {
         let message = "has a sign; an amount has none, and the column operation says topup or \
                        withdrawal";
-        return bad("amount_format", message);
-    }
-    let digits_and_signs = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '\'');
-    if text.chars().all(digits_and_signs) && text.contains([',', '\'']) {
+        bad("amount_format", message.to_owned())
+    } else if text.chars().all(digits_and_signs) && text.contains(['\'', '’']) {
         let message = format!(
-            "has a comma or an apostrophe; write it without anything between thousands and with \
-             a dot before the decimals, like {like}"
+            "has apostrophes between thousands; write it like {like}, or with dots or commas"
         );
-        return bad("amount_grouping", message);
-    }
-    if text.chars().all(digits_and_signs) && text.matches('.').count() > 1 {
-        let message = format!("has more than one dot; write it like {like}");
-        return bad("amount_grouping", message);
-    }
-    if text.contains(char::is_whitespace) {
-        return bad(
-            "amount_format",
-            format!("has a space in it; write it like {like}"),
-        );
-    }
-    if text.starts_with(|c: char| c.is_ascii_digit()) && text.contains(['e', 'E']) {
+        bad("amount_grouping", message)
+    } else if text.contains(char::is_whitespace) {
+        let message = format!("has a blank in it; write it like {like}, or with dots or commas");
+        bad("amount_format", message)
+    } else if text.starts_with(|c: char| c.is_ascii_digit()) && text.contains(['e', 'E']) {
         let message =
             format!("is in scientific form, in which a sheet loses digits; write it like {like}");
-        return bad("amount_format", message);
-    }
-    if text.chars().any(|c| c.is_numeric() && !c.is_ascii_digit()) {
+        bad("amount_format", message)
+    } else if text.chars().any(|c| c.is_numeric() && !c.is_ascii_digit()) {
         let message = format!("has digits other than 0 to 9; write it like {like}");
-        return bad("amount_format", message);
+        bad("amount_format", message)
+    } else {
+        bad("amount_format", format!("is not an amount like {like}"))
     }
-    bad("amount_format", format!("is not an amount like {like}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn plain_amounts_are_read() {
-        for (text, digits, minor) in [
-            ("50000", 2, 5_000_000),
-            ("50000.00", 2, 5_000_000),
-            ("0.01", 2, 1),
-            ("1234.56", 2, 123_456),
-            ("50000", 0, 50_000),
-            ("0.500", 3, 500),
-            ("1234.500", 3, 1_234_500),
-            ("90071992547409.91", 2, MAX_AMOUNT_MINOR),
-        ] {
-            assert_eq!(read_major(text, digits), Ok(minor), "{text}");
-        }
-        assert_eq!(read_minor("5000000"), Ok(5_000_000));
-    }
-
-    #[test]
-    fn whatever_else_people_write_is_refused() {
-        for (text, code) in [
-            ("", "amount_missing"),
-            ("0", "amount_range"),
-            ("0.00", "amount_range"),
-            ("90071992547409.92", "amount_range"),
-            ("99999999999999999999999999", "amount_range"),
-            ("50.000", "amount_grouping"),
-            ("5.000", "amount_grouping"),
-            ("500.000", "amount_grouping"),
-            ("50,000", "amount_grouping"),
-            ("50000,00", "amount_grouping"),
-            ("1,234.50", "amount_grouping"),
-            ("1.234.567,50", "amount_grouping"),
-            ("1.234.567", "amount_grouping"),
-            ("1'234.50", "amount_grouping"),
-            ("50.00.0", "amount_grouping"),
-            ("50000.5", "amount_format"),
-            ("50000.000", "amount_format"),
-            ("50000.", "amount_format"),
-            (".50", "amount_format"),
-            ("0050000", "amount_format"),
-            ("-5", "amount_format"),
-            ("+5", "amount_format"),
-            ("\u{2212}5", "amount_format"),
-            ("(5)", "amount_format"),
-            ("1e3", "amount_format"),
-            ("1.5E3", "amount_format"),
-            ("0x10", "amount_format"),
-            ("1_000", "amount_format"),
-            ("NaN", "amount_format"),
-            ("inf", "amount_format"),
-            ("$50000", "amount_format"),
-            ("50000 COP", "amount_format"),
-            ("50 000", "amount_format"),
-            ("50\u{a0}000", "amount_format"),
-            ("\u{ff15}0000", "amount_format"),
-            ("٥٠", "amount_format"),
-            ("5\n0", "amount_format"),
-        ] {
-            let bad = read_major(text, 2).expect_err(text);
-            assert_eq!(bad.code, code, "{text}: {}", bad.message);
-        }
-        for text in [
-            "",
-            "0",
-            "-1",
-            "+1",
-            "1.0",
-            "1,0",
-            "1e3",
-            "0x1",
-            " 1",
-            "٥",
-            "9007199254740992",
-        ] {
-            assert!(read_minor(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_message_says_both_readings() {
-        let bad = read_major("50.000", 2).expect_err("two readings");
-        assert!(bad.message.contains("50000.00 or 50.00"), "{}", bad.message);
-    }
-
-    #[test]
-    fn three_digits_after_the_dot_prove_nothing_even_where_the_currency_has_three() {
-        assert_eq!(
-            read_major("1.000", 3).expect_err("two readings").code,
-            "amount_grouping"
-        );
-        assert_eq!(read_major("1", 0), Ok(1));
-        assert_eq!(
-            read_major("1.0", 0).expect_err("no decimals").code,
-            "amount_format"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn an_amount_reads_back_as_it_is_shown(minor in 1..=MAX_AMOUNT_MINOR, digits in 0_u32..3) {
-            prop_assert_eq!(read_major(&major_units(i128::from(minor), digits), digits), Ok(minor));
-        }
-
-        #[test]
-        fn no_text_panics_and_only_plain_ones_are_read(text in ".{0,24}", digits in 0_u32..5) {
-            if let Ok(minor) = read_major(&text, digits) {
-                let shown = major_units(i128::from(minor), digits);
-                let whole = shown.split('.').next().unwrap_or_default();
-                prop_assert!(text == shown || text == whole, "{} as {}", text, shown);
-            }
-        }
-    }
-}
+#[path = "amount_tests.rs"]
+mod tests;

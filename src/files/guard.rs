@@ -1,9 +1,9 @@
 //! The strict eye under the `csv` crate.
 //!
 //! *What this is.* `csv` finds a reading of any bytes: it takes text after a closing quote, a quote
-//! inside a plain cell, a quote that is never closed, and a lone carriage return as the end of a
-//! row, and it does not say so. [`Guard`] stands between the bytes and `csv`, follows the same
-//! grammar byte by byte, and notes for every record where it begins and what is wrong with it.
+//! inside a plain cell and a quote that is never closed, and it does not say so. [`Guard`] stands
+//! between the bytes and `csv`, follows the same grammar byte by byte, and notes for every record
+//! where it begins and what is wrong with it. A line ends with LF, CR LF or CR, as `csv` has it.
 //!
 //! *What it promises.* One [`Mark`] for each record that `csv` yields, in the same order. What
 //! spoils the whole file ([`Stop`]) is raised only after every record before it was read. A record
@@ -60,8 +60,6 @@ pub(super) enum Stop {
     LongRow(u64),
     /// A NUL byte.
     Nul(u64),
-    /// A carriage return without a line feed.
-    LoneCarriageReturn(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,10 +131,12 @@ impl<R> Guard<R> {
         self.empty_lines
     }
 
-    /// Follows one byte. Returns whether it ended a record.
+    /// Follows one byte. Returns whether a record may begin after it.
     fn follow(&mut self, byte: u8) -> Result<bool, Stop> {
-        if self.after_cr && byte != b'\n' {
-            return Err(Stop::LoneCarriageReturn(self.line));
+        let follows_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
+        if follows_cr && byte == b'\n' {
+            // The second half of one line end.
+            return Ok(self.state == State::RecordStart);
         }
         if self.state == State::RecordStart && byte != b'\n' && byte != b'\r' {
             self.record = Mark {
@@ -147,13 +147,7 @@ impl<R> Guard<R> {
         }
         match byte {
             b'"' => self.follow_quote(),
-            b'\n' => return Ok(self.follow_line_feed()),
-            b'\r' if self.state != State::InQuotes => {
-                // `csv` ends the record here, so its mark must be there now.
-                self.end_line();
-                self.after_cr = true;
-                return Ok(true);
-            }
+            b'\n' | b'\r' => return Ok(self.follow_line_end()),
             0 => return Err(Stop::Nul(self.line)),
             _ if byte == self.delimiter => {
                 if self.state != State::InQuotes {
@@ -189,16 +183,13 @@ impl<R> Guard<R> {
     }
 
     /// Returns whether a record or an empty line ended.
-    fn follow_line_feed(&mut self) -> bool {
+    fn follow_line_end(&mut self) -> bool {
         self.line += 1;
         if self.state == State::InQuotes {
             self.record.spans_lines = true;
             return false;
         }
-        if !self.after_cr {
-            self.end_line();
-        }
-        self.after_cr = false;
+        self.end_line();
         true
     }
 
@@ -252,10 +243,6 @@ impl<R> Guard<R> {
     }
 
     fn follow_end(&mut self) {
-        if self.after_cr {
-            self.stop = Some(Stop::LoneCarriageReturn(self.line));
-            return;
-        }
         self.record.ending = match self.state {
             State::RecordStart => return,
             State::InQuotes => {

@@ -1,7 +1,8 @@
 //! The line of column names: which delimiter it was written with, and which column is what.
 //!
-//! *What it promises.* Only the header decides, never the look of the rows below it. A missing or
-//! doubled column is refused by name.
+//! *What it promises.* Only the header decides, never the look of the rows below it. Names are known in
+//! Spanish and English, whatever their case, accents and separators. A missing or doubled column is
+//! refused by name.
 //!
 //! *What it refuses to know.* Rows.
 
@@ -9,6 +10,7 @@ use csv::StringRecord;
 
 use super::MAX_COLUMNS;
 use super::refusal::FileRefusal;
+use super::words::{folded, printable};
 
 /// What separates the cells of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,20 +59,48 @@ pub(super) enum Column {
     Currency,
     Description,
     NotAfter,
-    /// One that a result file added; a result file submitted again has them.
-    Result,
+    /// One that a result file or a file of rows to fix added; such a file submitted again has them.
+    Ours,
 }
 
-/// The documented names, without the separators that matching ignores.
-const NAMES: [(&str, &str, Column); 8] = [
-    ("entityid", "entity_id", Column::EntityId),
-    ("cardid", "card_id", Column::CardId),
-    ("operation", "operation", Column::Operation),
-    ("amount", "amount", Column::Amount),
-    ("amountminor", "amount_minor", Column::AmountMinor),
-    ("currency", "currency", Column::Currency),
-    ("description", "description", Column::Description),
-    ("notafter", "not_after", Column::NotAfter),
+/// What people call each column: first its name, then others in Spanish and English. Without the
+/// separators, accents and capitals that matching ignores.
+const NAMES: [(Column, &str, &[&str]); 8] = [
+    (
+        Column::EntityId,
+        "entity_id",
+        &["identidad", "entidad", "referencia", "externalid"],
+    ),
+    (Column::CardId, "card_id", &["tarjeta", "idtarjeta", "card"]),
+    (
+        Column::Operation,
+        "operation",
+        &["operacion", "tipooperacion", "tipodeoperacion"],
+    ),
+    (Column::Amount, "amount", &["monto", "valor", "importe"]),
+    (
+        Column::AmountMinor,
+        "amount_minor",
+        &[
+            "montocentavos",
+            "montoencentavos",
+            "valorcentavos",
+            "valorencentavos",
+            "importecentavos",
+            "importeencentavos",
+        ],
+    ),
+    (Column::Currency, "currency", &["moneda", "divisa"]),
+    (
+        Column::Description,
+        "description",
+        &["descripcion", "concepto", "detalle"],
+    ),
+    (
+        Column::NotAfter,
+        "not_after",
+        &["vence", "vencimiento", "nodespuesde"],
+    ),
 ];
 
 /// The columns that a result file adds, in their order.
@@ -85,27 +115,35 @@ pub(super) const RESULT_COLUMNS: [&str; 8] = [
     "tanda_settled_at",
 ];
 
+/// The column that a file of rows to fix adds, last.
+pub(super) const ERROR_COLUMN: &str = "tanda_error";
+
+/// The column of a result file that says why.
+const REASON_COLUMN: &str = "tanda_reason";
+
 /// The longest part of an unknown name that is shown, in characters.
 const SHOWN_NAME_CHARS: usize = 40;
 
-/// Case, outer white space, and space, hyphen and underscore do not tell names apart.
+/// Case, accents, outer white space, and space, hyphen and underscore do not tell names apart.
 fn plain(name: &str) -> String {
-    name.trim()
-        .chars()
-        .filter(|c| !matches!(c, ' ' | '-' | '_'))
-        .flat_map(char::to_lowercase)
-        .collect()
+    let mut plain = folded(name);
+    plain.retain(|c| !matches!(c, ' ' | '-' | '_'));
+    plain
 }
 
 fn recognise(name: &str) -> Option<Column> {
     let name = plain(name);
-    if RESULT_COLUMNS.iter().any(|ours| plain(ours) == name) {
-        return Some(Column::Result);
+    if RESULT_COLUMNS
+        .iter()
+        .chain([&ERROR_COLUMN])
+        .any(|ours| plain(ours) == name)
+    {
+        return Some(Column::Ours);
     }
     NAMES
         .iter()
-        .find(|(known, _, _)| *known == name)
-        .map(|&(_, _, column)| column)
+        .find(|(_, known, others)| plain(known) == name || others.contains(&name.as_str()))
+        .map(|&(column, _, _)| column)
 }
 
 /// How many cells of a line are documented names.
@@ -130,6 +168,8 @@ pub(super) struct Header {
     pub(super) currency: usize,
     pub(super) description: Option<usize>,
     pub(super) not_after: Option<usize>,
+    /// Where this program wrote why it did not take a row.
+    pub(super) reasons: Vec<usize>,
 }
 
 impl Header {
@@ -148,17 +188,9 @@ impl Header {
         }
         let columns: Vec<_> = cells.iter().map(recognise).collect();
         let at = |column| columns.iter().position(|found| *found == Some(column));
-        for (_, name, column) in NAMES {
-            if columns
-                .iter()
-                .filter(|found| **found == Some(column))
-                .count()
-                > 1
-            {
-                let what = format!("two columns are called {name}");
-                let remedy = "Keep the right one and rename or remove the other.";
-                return refuse("duplicate_column", what, remedy);
-            }
+        if let Some(what) = doubled(&columns, cells) {
+            let remedy = "Keep the right one and rename or remove the other.";
+            return refuse("duplicate_column", what, remedy);
         }
         let required = |column| at(column).ok_or_else(|| missing(column, cells, line, file));
         let amount = at(Column::Amount);
@@ -178,6 +210,7 @@ impl Header {
             currency: required(Column::Currency)?,
             description: at(Column::Description),
             not_after: at(Column::NotAfter),
+            reasons: reasons(cells),
             columns,
         };
         Ok(header)
@@ -203,11 +236,11 @@ impl Header {
             .collect()
     }
 
-    /// For each column, whether it is one of a result file's own.
-    pub(super) fn is_result_column(&self) -> impl Iterator<Item = bool> + '_ {
+    /// For each column, whether an earlier reading added it.
+    pub(super) fn is_ours(&self) -> impl Iterator<Item = bool> + '_ {
         self.columns
             .iter()
-            .map(|column| *column == Some(Column::Result))
+            .map(|column| *column == Some(Column::Ours))
     }
 
     /// Whether a cell of the last column that was cut off could pass for a whole one: `40000` cut
@@ -223,7 +256,7 @@ impl Header {
                 | Column::Operation
                 | Column::Currency
                 | Column::Description
-                | Column::Result,
+                | Column::Ours,
             )
             | None => false,
         }
@@ -231,18 +264,50 @@ impl Header {
 }
 
 fn shorten(name: &str) -> String {
-    name.chars().take(SHOWN_NAME_CHARS).collect()
+    printable(name, SHOWN_NAME_CHARS)
+}
+
+/// Says which two columns are the same field, if any are.
+fn doubled(columns: &[Option<Column>], cells: &StringRecord) -> Option<String> {
+    NAMES.iter().find_map(|(column, name, _)| {
+        let mut named = columns
+            .iter()
+            .zip(cells)
+            .filter(|(found, _)| **found == Some(*column))
+            .map(|(_, cell)| shorten(cell.trim()));
+        let (first, second) = (named.next()?, named.next()?);
+        Some(format!(
+            "the columns \"{first}\" and \"{second}\" are both {name}"
+        ))
+    })
+}
+
+fn reasons(cells: &StringRecord) -> Vec<usize> {
+    let says_why = |cell: &str| {
+        let name = plain(cell);
+        name == plain(REASON_COLUMN) || name == plain(ERROR_COLUMN)
+    };
+    let of = |(index, cell): (usize, &str)| says_why(cell).then_some(index);
+    cells.iter().enumerate().filter_map(of).collect()
 }
 
 fn missing(column: Column, cells: &StringRecord, line: u64, file: &str) -> FileRefusal {
-    let name = NAMES
+    let (name, others) = NAMES
         .iter()
-        .find(|(_, _, known)| *known == column)
-        .map_or("", |&(_, name, _)| name);
+        .find(|(known, _, _)| *known == column)
+        .map_or(("", &[][..]), |&(_, name, others)| (name, others));
+    let unlikeness = |cell: &str| {
+        let names = others
+            .iter()
+            .copied()
+            .map(str::to_owned)
+            .chain([plain(name)]);
+        names.map(|name| distance(&plain(cell), &name)).min()
+    };
     let nearest = cells
         .iter()
         .filter(|cell| recognise(cell).is_none() && !cell.trim().is_empty())
-        .min_by_key(|cell| distance(&plain(cell), &plain(name)));
+        .min_by_key(|cell| unlikeness(cell));
     let or_minor = if column == Column::Amount {
         " (or amount_minor)"
     } else {
@@ -297,12 +362,65 @@ mod tests {
             "notes",
             "",
             "Tanda Status",
+            "tanda_error",
         ])
         .expect("a header");
+        assert_eq!(header.reasons, [9]);
         assert_eq!((header.entity_id, header.card_id), (0, 1));
         assert_eq!((header.amount, header.amount_minor), (None, Some(3)));
         assert_eq!((header.description, header.not_after), (None, Some(5)));
         assert_eq!(header.unknown_columns(), ["notes", "(column 8, no name)"]);
+    }
+
+    #[test]
+    fn every_field_has_names_in_both_languages() {
+        let english = ["entity_id", "card_id", "operation", "amount", "currency"];
+        for (at, names) in [
+            (0, ["ID Entidad", "entidad", "Referencia", "external-id"]),
+            (1, ["Tarjeta", "id_tarjeta", "CARD", "ID-TARJETA"]),
+            (
+                2,
+                [
+                    "Operación",
+                    "operacio\u{301}n",
+                    "TIPO OPERACIÓN",
+                    "tipo_de_operación",
+                ],
+            ),
+            (3, ["Monto", "VALOR", " importe ", "Monto_Centavos"]),
+            (4, ["moneda", "Divisa", "MONEDA", "Currency"]),
+        ] {
+            for name in names {
+                let mut cells = english;
+                cells[at] = name;
+                let header = header(&cells).expect(name);
+                assert_eq!(header.unknown_columns(), [""; 0], "{name}");
+            }
+        }
+        let optional = ["Descripción", "No después de"];
+        let header = header(&[&english[..], &optional].concat()).expect("a header");
+        assert_eq!((header.description, header.not_after), (Some(5), Some(6)));
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_refused_by_both_names() {
+        for (names, told) in [
+            (
+                ["Monto", "valor"],
+                "the columns \"Monto\" and \"valor\" are both amount",
+            ),
+            (
+                ["amount", "AMOUNT"],
+                "the columns \"amount\" and \"AMOUNT\" are both amount",
+            ),
+        ] {
+            let head = ["entity_id", "card_id", "operation", "currency"];
+            let refusal = header(&[&head[..], &names].concat()).expect_err("twice");
+            assert_eq!(
+                (refusal.code, refusal.what.as_str()),
+                ("duplicate_column", told)
+            );
+        }
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! writes what became of them beside the original columns.
 //!
 //! ```text
-//! file ── Spool::take ──> private copy ──┬─ check ─────────> Checked (totals, row errors, SHA-256)
+//! file ── Spool::take ──> private copy ──┬─ check ─────────> Checked (totals, errors, how it is read)
 //!                                        ├─ FileSource ────> deliveries, in the order of the rows
-//!                                        └─ OriginalRows ──> ResultWriter ──> result file
+//!                                        └─ OriginalRows ─┬> ResultWriter ──> result file
+//!                                                         └> FixWriter ─────> rows to fix
 //! ```
 //!
 //! *What it promises.* What was checked is what is sent: every reading is of the same copy. A file
@@ -19,22 +20,36 @@
 
 mod amount;
 pub mod check;
+pub mod fixes;
+mod formula;
 mod guard;
 mod header;
+mod notation;
+pub mod original;
 pub mod refusal;
+mod replay;
 pub mod results;
-pub mod row;
+mod row;
 pub mod source;
 pub mod spool;
 mod table;
+mod totals_row;
+mod words;
+mod writing;
 
+pub use amount::Decimal;
 pub use check::{Checked, check};
+pub use fixes::FixWriter;
 pub use header::Delimiter;
+pub use notation::DecimalReading;
+pub use original::{Layout, OriginalRow, OriginalRows};
 pub use refusal::{FileRefusal, FilesError};
-pub use results::{OriginalRow, OriginalRows, ResultLayout, ResultWriter, RowResult};
-pub use row::{Row, RowError, Rows};
+pub use replay::RowContent;
+pub use results::{ResultWriter, RowResult};
+pub use row::RowError;
 pub use source::{FileSource, RowCounts};
 pub use spool::Spool;
+pub use writing::is_same_place;
 
 use crate::domain::money::Currencies;
 
@@ -57,8 +72,10 @@ const SAVE_AS_UTF8: &str = "Open it in the program that wrote it and save it as 
 /// How files are read: the settings that decide what a row means and how much is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadingRules {
-    /// The currencies that rows may use, with their minor digits.
+    /// The currencies that rows may use, with their minor digits and ceilings.
     pub currencies: Currencies,
+    /// The sign before decimals, where a person chose it.
+    pub decimal: Option<Decimal>,
     /// The largest file, in bytes.
     pub max_bytes: u64,
     /// The most rows with something in them, without the header.
@@ -69,6 +86,7 @@ impl Default for ReadingRules {
     fn default() -> Self {
         Self {
             currencies: Currencies::default(),
+            decimal: None,
             max_bytes: MAX_FILE_BYTES,
             max_rows: MAX_ROWS,
         }

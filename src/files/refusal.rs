@@ -10,6 +10,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use super::words::printable;
+
 /// A file that cannot be taken as it is. Nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRefusal {
@@ -102,7 +104,9 @@ impl FilesError {
     }
 }
 
-/// A path as people typed it; what is not UTF-8 in it is shown as a mark.
-pub(super) fn shown(path: &Path) -> String {
-    path.display().to_string()
+/// A path as people typed it; what is not UTF-8 in it is shown as a mark, and what does not print
+/// (S15) is spelled out.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    printable(&path.display().to_string(), usize::MAX)
 }

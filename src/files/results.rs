@@ -1,118 +1,28 @@
 //! The result file: every original row and column in order, and what became of it.
 //!
-//! *What it promises.* Original cells are written back as they were read; the delimiter and a byte
-//! order mark are those of the original; lines end in CRLF, as RFC 4180 has it. A result file can be
-//! submitted again: columns that an earlier run added are replaced, not doubled. The file appears
-//! whole or not at all, readable by its owner only.
+//! *What it promises.* A result file can be submitted again: columns that an earlier run added are
+//! replaced, not doubled, and every cell is read as it was before. A row that is no job has the
+//! status `invalid` and its error codes.
 //!
 //! *What it refuses to know.* The ledger: whoever writes looks the rows up.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use csv::{QuoteStyle, StringRecord, Terminator, WriterBuilder};
-use tempfile::NamedTempFile;
-
+use super::formula::harmless;
 use super::header::RESULT_COLUMNS;
-use super::refusal::{FileRefusal, FilesError, shown};
-use super::row::Rows;
-use super::spool::Spool;
-use super::{MAX_ROW_BYTES, ReadingRules};
-use crate::domain::job::Job;
+use super::original::{Layout, OriginalRow};
+use super::refusal::FilesError;
+use super::row::RowError;
+use super::writing::{self, Kind, TableWriter};
+use crate::domain::outcome::Status;
 use crate::wire::outcome::OutcomeMessage;
 
-/// Characters with which a cell becomes a formula in a sheet.
-const FORMULA_STARTS: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\n'];
-
-/// The columns of a result file.
-#[derive(Clone, Debug)]
-pub struct ResultLayout {
-    delimiter: u8,
-    has_bom: bool,
-    names: Vec<String>,
-    /// For each original column, whether it is written back.
-    kept: Vec<bool>,
-}
-
-/// A row to write back.
-pub struct OriginalRow {
-    /// The physical line where it begins in the original.
-    pub line: u64,
-    /// Its job.
-    pub job: Job,
-    record: StringRecord,
-}
-
-impl std::fmt::Debug for OriginalRow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OriginalRow")
-            .field("line", &self.line)
-            .field("job", &self.job)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The rows of a checked file, in chunks, so that they can be looked up in between.
-#[derive(Debug)]
-pub struct OriginalRows {
-    rows: Rows,
-    layout: ResultLayout,
-    file: String,
-}
-
-impl OriginalRows {
-    /// Stands before the first row.
-    ///
-    /// # Errors
-    /// As [`Rows::open`].
-    pub fn open(spool: &Spool, rules: &ReadingRules) -> Result<Self, FilesError> {
-        let rows = Rows::open(spool, rules)?;
-        let kept: Vec<bool> = rows.header().is_result_column().map(|ours| !ours).collect();
-        let layout = ResultLayout {
-            delimiter: rows.delimiter().as_byte(),
-            has_bom: spool.has_bom(),
-            names: rows.header().cells.clone(),
-            kept,
-        };
-        Ok(Self {
-            rows,
-            layout,
-            file: spool.file().to_owned(),
-        })
-    }
-
-    /// The columns to write.
-    #[must_use]
-    pub const fn layout(&self) -> &ResultLayout {
-        &self.layout
-    }
-
-    /// The next rows, at least one and at most `max`; empty after the last. Blank rows are left
-    /// out.
-    ///
-    /// # Errors
-    /// A refusal where a row is not a job, which a checked file never has.
-    pub fn next_chunk(&mut self, max: usize) -> Result<Vec<OriginalRow>, FilesError> {
-        let mut chunk = Vec::new();
-        while chunk.len() < max.max(1) {
-            let Some(row) = self.rows.next_row()? else {
-                break;
-            };
-            let job = row.job.map_err(|_| {
-                let (code, line) = ("bad_rows", Some(row.line));
-                let what = "this row is not a job";
-                FileRefusal::new(code, &self.file, line, what, "Check the file first.")
-            })?;
-            chunk.push(OriginalRow {
-                line: row.line,
-                job,
-                record: self.rows.record().clone(),
-            });
-        }
-        Ok(chunk)
-    }
-}
+const KIND: Kind = Kind {
+    code: "results_place",
+    name: "result file",
+    flag: "--results",
+    column: "tanda_status",
+};
 
 /// What became of a row, as plain text. A row of which nothing is known is all empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,6 +74,22 @@ impl RowResult {
         }
     }
 
+    /// What is said of a row that is no job: it was left out, and why.
+    #[must_use]
+    pub fn of_bad_row(errors: &[RowError]) -> Self {
+        let mut codes: Vec<&str> = Vec::new();
+        for error in errors {
+            if !codes.contains(&error.code) {
+                codes.push(error.code);
+            }
+        }
+        Self {
+            status: Status::Invalid.as_str().to_owned(),
+            reason: codes.join(" "),
+            ..Self::default()
+        }
+    }
+
     /// The cells, in the order of the columns.
     fn cells(&self) -> [&str; RESULT_COLUMNS.len()] {
         [
@@ -179,34 +105,12 @@ impl RowResult {
     }
 }
 
-/// One line of text that no sheet takes for a formula; bank text is a stranger's.
-fn harmless(cell: &str) -> String {
-    let visible = cell.trim_start_matches([' ', '\u{a0}']);
-    let mark = if visible.starts_with(FORMULA_STARTS) {
-        "'"
-    } else {
-        ""
-    };
-    let line: String = cell
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    format!("{mark}{line}")
-}
-
 /// Writes a result file beside its final name and gives it that name when it is whole.
-pub struct ResultWriter {
-    writer: csv::Writer<BufWriter<NamedTempFile>>,
-    kept: Vec<bool>,
-    path: PathBuf,
-    folder: PathBuf,
-}
+pub struct ResultWriter(TableWriter);
 
 impl std::fmt::Debug for ResultWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResultWriter")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("ResultWriter").finish_non_exhaustive()
     }
 }
 
@@ -217,45 +121,7 @@ impl std::fmt::Debug for ResultWriter {
 /// A refusal where the place is taken by something else; [`FilesError::Io`] where the folder cannot
 /// be written to.
 pub fn check_place(path: &Path, input: &Path) -> Result<(), FilesError> {
-    let file = shown(path);
-    let failed = |error| FilesError::io("making a result file here", &file, error);
-    let refuse = |what| {
-        let remedy = "Name another place with --results PATH.";
-        Err(FileRefusal::new("results_place", &file, None, what, remedy).into())
-    };
-    tempfile::tempfile_in(folder_of(path)).map_err(failed)?;
-    let there = match path.metadata() {
-        Ok(there) => there,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    if !there.is_file() {
-        return refuse(
-            "something is there that is not a file, and the result file would replace it",
-        );
-    }
-    if path.canonicalize().map_err(failed)? == input.canonicalize().map_err(failed)? {
-        return refuse("this is the file to run, and the result file would replace it");
-    }
-    let mut head = Vec::new();
-    let opened = File::open(path).map_err(failed)?;
-    opened
-        .take(MAX_ROW_BYTES)
-        .read_to_end(&mut head)
-        .map_err(failed)?;
-    let header = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let [mark, ..] = RESULT_COLUMNS.map(str::as_bytes);
-    if head.is_empty() || header.windows(mark.len()).any(|part| part == mark) {
-        return Ok(());
-    }
-    refuse("a file is there that is not a result file, and it would be replaced")
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        Some(_) | None => Path::new("."),
-    }
+    writing::check_place(path, &[input], &KIND)
 }
 
 impl ResultWriter {
@@ -263,36 +129,8 @@ impl ResultWriter {
     ///
     /// # Errors
     /// [`FilesError::Io`] where the folder cannot be written to.
-    pub fn create(path: &Path, layout: &ResultLayout) -> Result<Self, FilesError> {
-        let folder = folder_of(path).to_owned();
-        let failed = |error| FilesError::io("beginning the result file", &shown(path), error);
-        // `tempfile` creates with mode 0600, and the rename keeps it.
-        let file = tempfile::Builder::new()
-            .prefix(".tanda-results-")
-            .suffix(".part")
-            .tempfile_in(&folder)
-            .map_err(failed)?;
-        let mut file = BufWriter::new(file);
-        if layout.has_bom {
-            file.write_all("\u{feff}".as_bytes()).map_err(failed)?;
-        }
-        let writer = WriterBuilder::new()
-            .delimiter(layout.delimiter)
-            .terminator(Terminator::CRLF)
-            .quote_style(QuoteStyle::Necessary)
-            .flexible(false)
-            .from_writer(file);
-        let mut results = Self {
-            writer,
-            kept: layout.kept.clone(),
-            path: path.to_owned(),
-            folder,
-        };
-        results.write(
-            layout.names.iter().map(String::as_str),
-            &RESULT_COLUMNS.map(str::to_owned),
-        )?;
-        Ok(results)
+    pub fn create(path: &Path, layout: &Layout) -> Result<Self, FilesError> {
+        TableWriter::create(path, layout, &RESULT_COLUMNS).map(Self)
     }
 
     /// Adds a row.
@@ -300,23 +138,9 @@ impl ResultWriter {
     /// # Errors
     /// [`FilesError::Io`] where it cannot be written.
     pub fn row(&mut self, original: &OriginalRow, result: &RowResult) -> Result<(), FilesError> {
-        self.write(original.record.iter(), &result.cells().map(harmless))
-    }
-
-    fn write<'a>(
-        &mut self,
-        originals: impl Iterator<Item = &'a str>,
-        ours: &[String; RESULT_COLUMNS.len()],
-    ) -> Result<(), FilesError> {
-        let kept = originals
-            .zip(&self.kept)
-            .filter(|(_, kept)| **kept)
-            .map(|(cell, _)| cell);
-        self.writer
-            .write_record(kept.chain(ours.iter().map(String::as_str)))
-            .map_err(|error| {
-                FilesError::io("writing the result file", &shown(&self.path), error.into())
-            })
+        let cells = result.cells().map(harmless);
+        self.0
+            .row(&original.record, &cells.each_ref().map(String::as_str))
     }
 
     /// Makes the file durable under its final name.
@@ -324,21 +148,7 @@ impl ResultWriter {
     /// # Errors
     /// [`FilesError::Io`] where that fails; the final name then has what it had before.
     pub fn finish(self) -> Result<(), FilesError> {
-        let failed = |error| FilesError::io("finishing the result file", &shown(&self.path), error);
-        let buffered = self
-            .writer
-            .into_inner()
-            .map_err(|error| failed(io::Error::other(error.to_string())))?;
-        let file = buffered
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
-        file.as_file().sync_all().map_err(failed)?;
-        file.persist(&self.path)
-            .map_err(|error| failed(error.error))?;
-        // The rename itself is durable only once the folder is.
-        File::open(&self.folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)
+        self.0.finish()
     }
 }
 
@@ -348,21 +158,12 @@ mod tests {
     use crate::wire::outcome::{BankError, BankWords, SCHEMA};
 
     #[test]
-    fn no_cell_of_ours_is_a_formula() {
-        for (cell, written) in [
-            ("=1+1", "'=1+1"),
-            ("+57", "'+57"),
-            ("-1", "'-1"),
-            ("@x", "'@x"),
-            ("\tx", "' x"),
-            ("\r=x", "' =x"),
-            (" \u{a0}=x", "' \u{a0}=x"),
-            ("a=b", "a=b"),
-            ("two\nlines", "two lines"),
-            ("", ""),
-        ] {
-            assert_eq!(harmless(cell), written, "{cell:?}");
-        }
+    fn a_bad_row_names_each_of_its_codes_once() {
+        let error = |code| RowError::new(2, "amount", code, "", "");
+        let errors = ["card_id", "amount_format", "card_id"].map(error);
+        let result = RowResult::of_bad_row(&errors);
+        assert_eq!(result.status, "invalid");
+        assert_eq!(result.reason, "card_id amount_format");
     }
 
     #[test]

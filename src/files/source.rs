@@ -1,7 +1,7 @@
 //! A checked file as a source of jobs.
 //!
 //! *What it promises.* Rows are offered in their order, from the copy that was checked, with their
-//! physical line. What became of the receipts is counted. The file never forgets a row: one that
+//! physical line. A file with bad rows is no source, unless it is opened for its good rows alone. What became of the receipts is counted. The file never forgets a row: one that
 //! is given back is offered again when the file is run again, and the ledger knows what was done.
 //!
 //! *What it refuses to know.* What an outcome means.
@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use super::ReadingRules;
 use super::check::Checked;
 use super::refusal::{FileRefusal, FilesError};
-use super::row::Rows;
+use super::replay::{Replay, RowContent};
 use super::spool::Spool;
 use crate::domain::outcome::Status;
 use crate::domain::request::Person;
@@ -73,7 +73,7 @@ impl RowCounts {
 
 /// Offers the rows of a checked file.
 pub struct FileSource {
-    rows: Rows,
+    rows: Replay,
     name: Arc<str>,
     again: Option<Person>,
     counts: Arc<RowCounts>,
@@ -92,30 +92,37 @@ impl FileSource {
     /// Stands before the first row of a file whose every row is a job.
     ///
     /// # Errors
-    /// A refusal where the file has bad rows or is not the one that was checked; otherwise as
-    /// [`Rows::open`].
+    /// A refusal where the file has bad rows or is not the one that was checked.
     pub fn open(
         spool: &Spool,
         checked: &Checked,
         rules: &ReadingRules,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, FilesError> {
-        let refuse = |code, what: String, remedy: &str| {
-            Err(FileRefusal::new(code, spool.file(), None, what, remedy).into())
-        };
-        if checked.sha256 != spool.sha256() {
-            let what = "it is not the file that was checked".to_owned();
-            return refuse("other_file", what, "Check it again.");
+        let source = Self::of_valid_rows(spool, checked, rules, clock)?;
+        if checked.is_clean() {
+            return Ok(source);
         }
-        if !checked.is_clean() {
-            let what = format!(
-                "{} of its rows are wrong; nothing is sent",
-                checked.bad_rows()
-            );
-            return refuse("bad_rows", what, "Mend or remove them and check it again.");
-        }
+        let what = format!(
+            "{} of its rows are wrong; nothing is sent",
+            checked.bad_rows()
+        );
+        let remedy = "Mend or remove them and check it again.";
+        Err(FileRefusal::new("bad_rows", spool.file(), None, what, remedy).into())
+    }
+
+    /// Stands before the first row of a file whose bad rows are left out, as a person asked.
+    ///
+    /// # Errors
+    /// A refusal where the file is not the one that was checked.
+    pub fn of_valid_rows(
+        spool: &Spool,
+        checked: &Checked,
+        rules: &ReadingRules,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, FilesError> {
         Ok(Self {
-            rows: Rows::open(spool, rules)?,
+            rows: Replay::open(spool, checked, rules)?,
             name: spool.name().as_str().into(),
             again: None,
             counts: Arc::default(),
@@ -144,17 +151,16 @@ impl Source for FileSource {
         let received_at = self.clock.wall();
         let mut deliveries = Vec::new();
         while deliveries.len() < max.clamp(1, ROWS_PER_CALL) {
-            let Some(row) = self.rows.next_row().map_err(failed)? else {
+            let Some((line, content)) = self.rows.next().map_err(failed)? else {
                 break;
             };
-            let job = row.job.map_err(|_| {
-                let what = format!("line {} was a job when it was checked", row.line);
-                SourceError::new("reading the rows of a checked file", what)
-            })?;
+            let RowContent::Job(job) = content else {
+                continue;
+            };
             deliveries.push(Delivery {
                 job,
                 source: Arc::clone(&self.name),
-                line: Some(row.line),
+                line: Some(line),
                 received_at,
                 again: self.again.clone(),
                 receipt: Box::new(RowReceipt(Arc::clone(&self.counts))),

@@ -1,16 +1,21 @@
 //! Records of a private copy, and the table they make under its header.
 //!
 //! *What it promises.* Records come with the physical line where they begin and with every breach
-//! of the grammar that `csv` forgives. Text is UTF-8 or the file is refused.
+//! of the grammar that `csv` forgives; apostrophes that guard against formulas are gone. Text is UTF-8
+//! or the file is refused. The header names the delimiter; a `sep=` line above it may only agree.
 //!
 //! *What it refuses to know.* What a cell means.
 
+use std::borrow::Cow;
+
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
+use super::formula::unguarded;
 use super::guard::{Guard, Mark, Stop};
 use super::header::{Delimiter, Header, known_names};
 use super::refusal::{FileRefusal, FilesError};
 use super::spool::{Spool, SpoolReader};
+use super::words::printable;
 use super::{MAX_ROW_BYTES, SAVE_AS_UTF8};
 
 /// How much is read at once, in bytes: it bounds the marks kept ahead of `csv`.
@@ -54,9 +59,19 @@ impl Records {
                     "guard and csv follow the same grammar (line {})",
                     mark.line
                 );
+                self.drop_apostrophes();
                 Ok(Some(mark))
             }
             Err(error) => Err(self.refusal(error)),
+        }
+    }
+
+    fn drop_apostrophes(&mut self) {
+        if self.record.as_slice().contains('\'') {
+            let cells: Vec<_> = self.record.iter().map(unguarded).collect();
+            if cells.iter().any(|cell| matches!(cell, Cow::Owned(_))) {
+                self.record = cells.iter().map(|cell| &**cell).collect();
+            }
         }
     }
 
@@ -113,12 +128,6 @@ fn stopped(stop: Stop, file: &str) -> FileRefusal {
             "there is a NUL byte: this is not plain text, or it is UTF-16".to_owned(),
             SAVE_AS_UTF8,
         ),
-        Stop::LoneCarriageReturn(line) => (
-            "lone_cr",
-            line,
-            "a line ends with a carriage return alone, as very old programs write".to_owned(),
-            SAVE_AS_UTF8,
-        ),
     };
     FileRefusal::new(code, file, Some(line), what, remedy)
 }
@@ -130,6 +139,8 @@ pub(super) struct Table {
     pub(super) delimiter: Delimiter,
     /// Records above the header with nothing in them.
     pub(super) blank_above: u64,
+    /// Whether a `sep=` line stands above the header.
+    pub(super) has_sep_line: bool,
 }
 
 /// The first record with something in it, read with one delimiter.
@@ -138,13 +149,22 @@ struct Opening {
     line: u64,
     names: usize,
     blank_above: u64,
+    /// What a `sep=` line above it says, with its line.
+    sep: Option<(u64, String)>,
 }
 
 impl Opening {
     fn read(spool: &Spool, delimiter: u8) -> Result<Option<Self>, FilesError> {
         let mut records = Records::open(spool, delimiter);
         let mut blank_above = 0;
+        let mut sep = None;
         while let Some(mark) = records.next()? {
+            if sep.is_none()
+                && let Some(sign) = sep_line(records.record(), delimiter)
+            {
+                sep = Some((mark.line, sign));
+                continue;
+            }
             if is_blank_in_any_dialect(records.record()) {
                 blank_above += 1;
                 continue;
@@ -158,10 +178,21 @@ impl Opening {
                 line: mark.line,
                 names,
                 blank_above,
+                sep,
             }));
         }
         Ok(None)
     }
+}
+
+/// What a `sep=` line says, which tells Excel the delimiter.
+fn sep_line(record: &StringRecord, delimiter: u8) -> Option<String> {
+    let line = record
+        .iter()
+        .collect::<Vec<_>>()
+        .join(char::from(delimiter).encode_utf8(&mut [0; 4]));
+    let (key, sign) = line.split_at_checked(4)?;
+    key.eq_ignore_ascii_case("sep=").then(|| sign.to_owned())
 }
 
 /// Whether a line has nothing but blanks and delimiters, of whichever kind.
@@ -201,14 +232,31 @@ impl Table {
             let remedy = "Use one of them throughout.";
             return Err(FileRefusal::new(code, file, line, what, remedy).into());
         }
+        if let Some((line, sign)) = &opening.sep {
+            let agrees = sign.chars().eq([char::from(delimiter.as_byte())]);
+            if !agrees {
+                return Err(disagreeing_sep(spool, *line, sign, delimiter).into());
+            }
+        }
         let header = Header::read(opening.records.record(), opening.line, file)?;
         Ok(Self {
+            has_sep_line: opening.sep.is_some(),
             records: opening.records,
             header,
             delimiter,
             blank_above: opening.blank_above,
         })
     }
+}
+
+fn disagreeing_sep(spool: &Spool, line: u64, sign: &str, delimiter: Delimiter) -> FileRefusal {
+    let what = format!(
+        "its sep= line says \"{}\" and its column names are separated by \"{}\"",
+        printable(sign, 8),
+        delimiter.as_str()
+    );
+    let remedy = "Remove that line, or make it agree.";
+    FileRefusal::new("sep_line", spool.file(), Some(line), what, remedy)
 }
 
 /// Why no line of column names was found.
@@ -225,15 +273,6 @@ fn no_header(spool: &Spool) -> Result<FilesError, FilesError> {
         );
     };
     let line = Some(opening.line);
-    let first = opening.records.record().get(0).unwrap_or_default();
-    if first.trim_start().to_ascii_lowercase().starts_with("sep=") {
-        return refuse(
-            "sep_line",
-            line,
-            "it begins with a sep= line, which only Excel understands",
-            "Remove that line; the delimiter is found from the column names.",
-        );
-    }
     let piped = Opening::read(spool, b'|')?.is_some_and(|opening| opening.names > 0);
     if piped {
         return refuse(

@@ -2,6 +2,7 @@
 //!
 //! *What this is.* [`bank`]: requests, error envelopes and lists as the bank's page has them, read
 //! by the client and written by the simulator. [`outcome`]: the outcome message, `tanda.outcome.v1`.
+//! [`check`]: what a checked file holds, line by line.
 //!
 //! *What it promises.* Bytes are a pure function of values; field order is fixed. Amounts are JSON
 //! integers of minor units, both ways.
@@ -9,4 +10,5 @@
 //! *What it refuses to know.* Sockets, files, and what any of it means for a job.
 
 pub mod bank;
+pub mod check;
 pub mod outcome;

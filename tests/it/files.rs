@@ -14,8 +14,8 @@ use tanda::domain::outcome::Status;
 use tanda::domain::time::Timestamp;
 use tanda::engine::ports::{Clock, Source as _, StoredOutcome};
 use tanda::files::{
-    Checked, Delimiter, FileSource, FilesError, OriginalRows, ReadingRules, ResultWriter,
-    RowResult, Spool, check,
+    Checked, Decimal, DecimalReading, Delimiter, FileSource, FilesError, FixWriter, OriginalRows,
+    ReadingRules, ResultWriter, RowContent, RowResult, Spool, check,
 };
 
 const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
@@ -128,9 +128,10 @@ fn a_file_that_is_not_plain_csv_is_refused_by_name() {
         ),
         (
             "sep_line",
-            [b"\nSEP=,\n", HEADER.as_bytes()].concat(),
+            [b"\nSEP=,,\n", HEADER.as_bytes()].concat(),
             Some(2),
         ),
+        ("empty", b"sep=,\n\n".to_vec(), None),
         ("pipe_delimiter", HEADER.replace(',', "|").into(), Some(1)),
         ("no_header", good.clone().into(), Some(1)),
         ("no_header", b"Nomina de noviembre\n".to_vec(), Some(1)),
@@ -150,8 +151,6 @@ fn a_file_that_is_not_plain_csv_is_refused_by_name() {
             Some(3),
         ),
         ("nul_byte", [&file(&good), &b"B\0\n"[..]].concat(), Some(3)),
-        ("lone_cr", HEADER.replace('\n', "\rA,B\r").into(), Some(1)),
-        ("lone_cr", file("A,B\rC\n"), Some(2)),
         (
             "unclosed_quote",
             file(&format!("{good}B,\"x,\n{good}")),
@@ -163,12 +162,12 @@ fn a_file_that_is_not_plain_csv_is_refused_by_name() {
         ("too_many_columns", wide.into(), Some(1)),
         (
             "missing_column",
-            HEADER.replace("amount", "monto").into(),
+            HEADER.replace("amount", "montos").into(),
             Some(1),
         ),
         (
             "missing_column",
-            HEADER.replace("card_id", "tarjeta").into(),
+            HEADER.replace("card_id", "tarjetas").into(),
             Some(1),
         ),
         (
@@ -197,6 +196,11 @@ fn a_file_that_is_not_plain_csv_is_refused_by_name() {
             Some(1),
         ),
         (
+            "duplicate_column",
+            HEADER.replace("description", "Válor").into(),
+            Some(1),
+        ),
+        (
             "ambiguous_delimiter",
             b"entity_id,card_id,x;currency;amount\n".to_vec(),
             Some(1),
@@ -219,17 +223,17 @@ fn a_file_that_is_not_plain_csv_is_refused_by_name() {
 fn a_wrong_row_is_told_by_line_field_and_code() {
     let long = "x".repeat(5_000);
     let cases: Vec<(String, &str, &str)> = vec![
-        (row("A", "50.000"), "amount", "amount_grouping"),
-        (row("A", "\"1,234.50\""), "amount", "amount_grouping"),
-        (row("A", "\"1.234,50\""), "amount", "amount_grouping"),
-        (row("A", "\"50,000\""), "amount", "amount_grouping"),
-        (row("A", "50000.5"), "amount", "amount_format"),
+        (row("A", "50000.000"), "amount", "amount_format"),
+        (row("A", "50.00.0"), "amount", "amount_format"),
+        (row("A", "\"1.234,567\""), "amount", "amount_format"),
+        (row("A", "1'234.50"), "amount", "amount_grouping"),
+        (row("A", "USD 5"), "amount", "amount_currency"),
         (row("A", "0x10"), "amount", "amount_format"),
         (row("A", "+5"), "amount", "amount_format"),
         (row("A", "-5"), "amount", "amount_format"),
         (row("A", "1e3"), "amount", "amount_format"),
         (row("A", "１２"), "amount", "amount_format"),
-        (row("A", "$5"), "amount", "amount_format"),
+        (row("A", "$$5"), "amount", "amount_format"),
         (row("A", "5 000"), "amount", "amount_format"),
         (row("A", "\t5"), "amount", "amount_format"),
         (row("A", ""), "amount", "amount_missing"),
@@ -242,6 +246,22 @@ fn a_wrong_row_is_told_by_line_field_and_code() {
         (row("\"A\nB\"", "1.00"), "entity_id", "entity_id_control"),
         (row("\"A\n\"", "1.00"), "entity_id", "entity_id_space"),
         (row("no\u{301}mina", "1.00"), "entity_id", "entity_id_form"),
+        (row("A\u{200b}", "1.00"), "entity_id", "entity_id_invisible"),
+        (
+            row("\"1,23457E+19\"", "1.00"),
+            "entity_id",
+            "entity_id_scientific",
+        ),
+        (
+            row("A", "1.00").replace(CARD, "4111111111111111"),
+            "card_id",
+            "card_number",
+        ),
+        (
+            row("A", "1.00").replace("Nómina", "a 4111 1111 1111 1111"),
+            "description",
+            "card_number",
+        ),
         (
             row(&"a".repeat(256), "1.00"),
             "entity_id",
@@ -263,7 +283,7 @@ fn a_wrong_row_is_told_by_line_field_and_code() {
             "currency",
         ),
         (
-            row("A", "1.00").replace("topup", "TOPUP"),
+            row("A", "1.00").replace("topup", "abono"),
             "operation",
             "operation",
         ),
@@ -287,17 +307,18 @@ fn a_wrong_row_is_told_by_line_field_and_code() {
         assert_eq!((checked.ok, checked.bad_rows()), (0, 1), "{text:?}");
         assert!(checked.totals.is_empty() && checked.first_job.is_none());
         assert!(!checked.errors[0].value.contains("5tgliBmzjZ6"), "{text:?}");
+        assert!(!format!("{checked:?}").contains("1111"), "{text:?}");
     }
 }
 
 #[test]
 fn every_error_of_a_row_is_told_at_once() {
-    let text = format!("A,{CARD}x,pay,50.000,COP,\"a\tb\"\nB,car,topup,1,USD,\n");
+    let text = format!("A,{CARD}x,pay,50.00.0,COP,\"a\tb\"\nB,car,topup,1,USD,\n");
     let checked = Desk::new().check(&file(&text)).expect("a table");
     let expected = [
         (2, "card_id", "card_id"),
         (2, "operation", "operation"),
-        (2, "amount", "amount_grouping"),
+        (2, "amount", "amount_format"),
         (2, "description", "description"),
         (3, "card_id", "card_id"),
         (3, "currency", "currency"),
@@ -352,8 +373,449 @@ fn lines_are_physical_and_blank_rows_are_counted() {
         "{:?}",
         checked.errors
     );
-    assert_eq!((checked.rows, checked.ok, checked.skipped), (4, 1, 6));
+    assert_eq!((checked.rows, checked.ok, checked.blank), (4, 1, 6));
     assert_eq!(checked.totals.get(cop(), Operation::Topup).minor, 100);
+}
+
+/// A row after another number of lines of each kind: LF, CR LF and CR all end lines, also mixed.
+#[test]
+fn lines_are_counted_however_they_end() {
+    let rows = [
+        row("A", "1.00"),
+        row("B", "x"),
+        row("\"C\nC\"", "1.00"),
+        "\n".to_owned(),
+        row("D", "y"),
+    ]
+    .concat();
+    let desk = Desk::new();
+    let plain = file(&rows);
+    let endings = [&b"\n"[..], b"\r\n", b"\r"];
+    let mixed: Vec<u8> = plain
+        .split_inclusive(|byte| *byte == b'\n')
+        .enumerate()
+        .flat_map(|(index, line)| [&line[..line.len() - 1], endings[index % 3]].concat())
+        .collect();
+    let with = |ending: &str| {
+        String::from_utf8_lossy(&plain)
+            .replace('\n', ending)
+            .into_bytes()
+    };
+    for bytes in [with("\n"), with("\r\n"), with("\r"), mixed] {
+        let checked = desk.check(&bytes).expect("a table");
+        let expected = [
+            (3, "amount", "amount_format"),
+            (4, "entity_id", "entity_id_control"),
+            (7, "amount", "amount_format"),
+        ];
+        assert_eq!(
+            errors(&checked),
+            expected,
+            "{:?}",
+            String::from_utf8_lossy(&bytes)
+        );
+        assert_eq!((checked.rows, checked.ok, checked.blank), (4, 1, 1));
+    }
+}
+
+#[test]
+fn a_sep_line_is_honoured_where_it_agrees_with_the_header() {
+    let desk = Desk::new();
+    for sign in [",", ";", "\t"] {
+        for (line, agrees) in [
+            (format!("sep={sign}"), true),
+            (format!("SEP={sign}"), true),
+            (format!("\"sep={sign}\""), true),
+            ("sep=|".to_owned(), false),
+            ("sep=".to_owned(), false),
+        ] {
+            let text = format!("{line}\r\n{HEADER}{}", row("A", "1.00")).replace(',', sign);
+            let line = line.replace(',', sign);
+            let checked = desk.check(text.as_bytes());
+            if agrees {
+                let checked = checked.expect(&line);
+                assert!(
+                    checked.is_clean() && checked.oddities.has_sep_line,
+                    "{line}"
+                );
+                assert_eq!((checked.header_line, checked.skipped()), (2, 0));
+            } else {
+                assert_eq!(refused(checked), ("sep_line", Some(1)), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn operations_and_marks_are_taken_as_people_write_them() {
+    let text = [
+        row("A", "$ 1.00"),
+        row("B", "2.00 COP").replace("topup", "RECARGA"),
+        row("C", "3.00").replace("topup", "Retíro"),
+    ]
+    .concat();
+    let checked = Desk::new().check(&file(&text)).expect("a table");
+    assert_eq!(checked.errors, []);
+    assert_eq!(checked.totals.get(cop(), Operation::Topup).minor, 300);
+    assert_eq!(checked.totals.get(cop(), Operation::Withdrawal).minor, 300);
+}
+
+/// S4: which amounts a file, a choice, or nothing settles.
+#[test]
+fn amounts_of_two_readings_are_settled_by_the_file_or_by_a_person_or_refuse_it() {
+    use Decimal::{Comma, Dot};
+    let desk = Desk::new();
+    let read = |amounts: &[&str], decimal: Option<Decimal>| {
+        let rows: String = amounts
+            .iter()
+            .enumerate()
+            .map(|(n, amount)| row(&format!("R{n}"), amount).replace(',', ";"))
+            .collect();
+        let text = HEADER.replace(',', ";") + &rows.replace('~', ",");
+        let rules = ReadingRules {
+            decimal,
+            ..ReadingRules::default()
+        };
+        check(&desk.spool(text.as_bytes()).expect("a file"), &rules)
+    };
+    let minor = |checked: &Checked| checked.totals.get(cop(), Operation::Topup).minor;
+    for (amounts, chosen, expected) in [
+        (&["50000"][..], None, 5_000_000),
+        (&["50.000", "1~5"], None, 5_000_150),
+        (&["1~5", "50.000"], None, 5_000_150),
+        (&["50~000", "1.50"], None, 5_000_150),
+        (&["50.000", "1.234.567"], None, 128_456_700),
+        (&["50.000"], Some(Comma), 5_000_000),
+        (&["50~000"], Some(Dot), 5_000_000),
+        (&["50000"], Some(Dot), 5_000_000),
+        (&["50.000", "1~5"], Some(Comma), 5_000_150),
+    ] {
+        let checked = read(amounts, chosen).expect("a table");
+        assert_eq!(checked.errors, [], "{amounts:?}");
+        assert_eq!(minor(&checked), expected, "{amounts:?}");
+    }
+    for (amounts, chosen, code, line) in [
+        (&["50.000"][..], None, "ambiguous_decimal", 2),
+        (&["70000", "50~000"], None, "ambiguous_decimal", 3),
+        (&["50.000", "50~000"], None, "ambiguous_decimal", 2),
+        (&["1~5", "50.000", "1.5"], None, "two_notations", 4),
+        (&["1.234.567", "1~234~567"], None, "two_notations", 3),
+        (&["50.000", "1.5"], Some(Comma), "other_decimal", 3),
+    ] {
+        assert_eq!(
+            refused(read(amounts, chosen)),
+            (code, Some(line)),
+            "{amounts:?}"
+        );
+    }
+    // Three digits after the decimal sign are never read as decimals, nor as thousands.
+    for (amounts, chosen) in [
+        (&["1.50", "50.000"][..], None),
+        (&["7", "50.000"], Some(Dot)),
+    ] {
+        let checked = read(amounts, chosen).expect("a table");
+        assert_eq!(
+            errors(&checked),
+            [(3, "amount", "amount_grouping")],
+            "{amounts:?}"
+        );
+    }
+    let refusal = read(&["9", "50.000", "60.000"], None).expect_err("two readings");
+    let text = refusal.to_string();
+    assert!(text.contains("2 amounts like \"50.000\""), "{text}");
+    assert!(
+        text.contains("--decimal comma (50.000 is 50000.00)"),
+        "{text}"
+    );
+}
+
+/// The row below the others, with its own sum.
+#[test]
+fn a_last_row_of_totals_is_compared_and_never_paid() {
+    let desk = Desk::new();
+    let both = [
+        row("A", "100.00"),
+        row("B", "50.00").replace("topup", "retiro"),
+    ]
+    .concat();
+    for (last, agreed) in [
+        ("Total,,,150.00,COP,\n", true),
+        ("TOTALES:,,,150,,\n\n,,,,,\n", true),
+        (",,,150.00,,Suma\n", true),
+        (",,retiro,50.00,,Total\n", true),
+        (",,recarga,100.00,COP,Total\n", true),
+        (",,Total,$150.00,COP,\n", true),
+        (",,,,,\n", false),
+    ] {
+        let checked = desk.check(&file(&format!("{both}{last}"))).expect(last);
+        assert_eq!(checked.errors, [], "{last}");
+        assert_eq!((checked.rows, checked.ok), (2, 2), "{last}");
+        assert_eq!(
+            checked.totals_row.map(|sum| sum.agreed),
+            agreed.then_some(true),
+            "{last}"
+        );
+        assert_eq!(checked.totals.count(), 2);
+    }
+    for last in [
+        "Total,,,150.01,COP,\n",
+        "Total,,,50.00,COP,\n",
+        "Total,,retiro,150.00,COP,\n",
+        "Total,,abono,150.00,COP,\n",
+        "Total,,,150.00,USD,\n",
+        "Total,,,-150.00,COP,\n",
+        "Total,,,0.00,COP,\n",
+    ] {
+        let (code, line) = refused(desk.check(&file(&format!("{both}{last}"))));
+        assert_eq!((code, line), ("totals_row", Some(4)), "{last}");
+    }
+    let told = desk.check(&file(&format!("{both}Total,,,150.01,COP,\n")));
+    let told = told.expect_err("another sum").to_string();
+    assert!(
+        told.contains("COP 150.01") && told.contains("COP 150.00"),
+        "{told}"
+    );
+    assert!(
+        told.contains("topup COP 100.00, withdrawal COP 50.00"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_is_not_the_last_row_or_has_a_card_or_an_id_is_no_total() {
+    let desk = Desk::new();
+    let good = row("A", "100.00");
+    for (text, expected) in [
+        (
+            format!("{good}Total,,,100.00,COP,\n{}", row("B", "1.00")),
+            vec![(3, "card_id", "card_id"), (3, "operation", "operation")],
+        ),
+        (
+            format!("{good}EMP-2,,topup,100.00,COP,Total\n"),
+            vec![(3, "card_id", "card_id")],
+        ),
+        (format!("{good}Total,{CARD},topup,100.00,COP,\n"), vec![]),
+        (
+            format!("{good}Total,,,100.00\n"),
+            vec![(3, "row", "cell_count")],
+        ),
+    ] {
+        let checked = desk.check(&file(&text)).expect("a table");
+        assert_eq!(errors(&checked), expected, "{text}");
+        assert_eq!(checked.totals_row, None, "{text}");
+    }
+    // Where rows are wrong their sum is not known, so nothing is compared and all is told.
+    let text = format!("{good}{}Total,,,5.00,COP,\n", row("B", "x"));
+    let checked = desk.check(&file(&text)).expect("a table");
+    assert_eq!(errors(&checked), [(3, "amount", "amount_format")]);
+    assert_eq!(checked.totals_row.map(|sum| sum.agreed), Some(false));
+}
+
+#[test]
+fn a_sum_of_several_currencies_must_name_one() {
+    let desk = Desk::new();
+    let usd = Currency::parse("USD").expect("a code");
+    let rules = ReadingRules {
+        currencies: Currencies::new([(cop(), 2), (usd, 2)]),
+        ..ReadingRules::default()
+    };
+    let rows = row("A", "100.00") + &row("B", "100.00").replace("COP", "USD");
+    for (last, is_good) in [
+        ("Total,,,100.00,COP,\n", true),
+        ("Total,,,100.00,USD,\n", true),
+        ("Total,,,100.00,,\n", false),
+        ("Total,,,200.00,,\n", false),
+    ] {
+        let spool = desk.spool(&file(&format!("{rows}{last}"))).expect("a file");
+        let checked = check(&spool, &rules);
+        assert_eq!(checked.is_ok(), is_good, "{last}: {checked:?}");
+    }
+}
+
+#[test]
+fn ids_that_a_sheet_has_spoilt_are_refused_with_those_that_became_the_same() {
+    let text = [
+        row("1.23E+15", "1.00"),
+        row("B", "1.00"),
+        row("1.23E+15", "2.00"),
+    ]
+    .concat();
+    let checked = Desk::new().check(&file(&text)).expect("a table");
+    let expected = [
+        (2, "entity_id", "entity_id_scientific"),
+        (4, "entity_id", "duplicate"),
+        (4, "entity_id", "entity_id_scientific"),
+    ];
+    assert_eq!(errors(&checked), expected);
+    assert!(
+        checked.errors[1].message.contains("line 2"),
+        "{:?}",
+        checked.errors
+    );
+    let numbers = [
+        row("4111111111111111", "1.00"),
+        row("378282246310005", "1.00"),
+    ]
+    .concat();
+    let checked = Desk::new().check(&file(&numbers)).expect("a table");
+    assert!(checked.is_clean(), "S27: only a notice");
+    assert_eq!(checked.oddities.ids_like_card_numbers, Some((2, 2)));
+}
+
+/// F31: an amount a hundred times too large is told by what stands in the file.
+#[test]
+fn an_amount_above_the_ceiling_is_a_row_error() {
+    let desk = Desk::new();
+    let rules = ReadingRules {
+        currencies: Currencies::default().with_ceiling(cop(), 5_000_000),
+        ..ReadingRules::default()
+    };
+    let text = row("A", "50000.00") + &row("B", "50000.01");
+    let spool = desk.spool(&file(&text)).expect("a file");
+    let checked = check(&spool, &rules).expect("a table");
+    assert_eq!(errors(&checked), [(3, "amount", "amount_limit")]);
+    assert_eq!(checked.errors[0].value, "50000.01");
+    assert!(
+        checked.errors[0].message.contains("COP 50000.00"),
+        "{:?}",
+        checked.errors
+    );
+}
+
+/// A file with every fault that its cells alone do not show once they are written anew.
+fn broken_rows() -> String {
+    let swallowed = row("S", "1.00").replace("Nómina", &format!("\"x\n{}y\"", row("T", "2.00")));
+    [
+        row("A", "1.00"),
+        row("B", "1,234.50"),
+        format!("C,{CARD},topup,1.00,COP\n"),
+        row("D\"x\"", "1.00"),
+        row("E", "1.00").replace("Nómina", "\"x\"y"),
+        swallowed,
+        row("A", "2.00"),
+        row("F", "3.00"),
+    ]
+    .concat()
+}
+
+/// A result file, and a file of rows to fix, is well-formed whatever it was made of. What could not
+/// be trusted before must not be paid because it was written anew.
+#[test]
+fn i1_writing_a_broken_row_anew_does_not_make_it_good() {
+    let desk = Desk::new();
+    let cut = "entity_id,card_id,operation,currency,description,amount\n".to_owned()
+        + &format!("A,{CARD},topup,COP,,1.00\nB,{CARD},topup,COP,,4000");
+    for text in [file(&broken_rows()), cut.into_bytes()] {
+        let spool = desk.spool(&text).expect("a file");
+        let before = check(&spool, &ReadingRules::default()).expect("a table");
+        let codes = |checked: &Checked| -> Vec<&str> {
+            checked.errors.iter().map(|error| error.code).collect()
+        };
+        let results = results_of(&desk, &spool, &RowResult::default());
+        let again = desk.spool(&results).expect("a file");
+        let after = check(&again, &ReadingRules::default()).expect("a table");
+        assert_eq!(codes(&after), codes(&before));
+        assert_eq!(after.totals, before.totals);
+        assert_eq!(
+            results_of(&desk, &again, &RowResult::default()),
+            results,
+            "stable"
+        );
+        let fixes = fixes_of(&desk, &spool);
+        let again = desk.spool(&fixes).expect("a file");
+        let after = check(&again, &ReadingRules::default()).expect("a table");
+        let without_repeats = |codes: Vec<&'static str>| -> Vec<&str> {
+            codes
+                .into_iter()
+                .filter(|code| *code != "duplicate")
+                .collect()
+        };
+        assert_eq!(codes(&after), without_repeats(codes(&before)));
+        // A person who has looked at the cells empties the last one, and the row counts.
+        let text = String::from_utf8(fixes).expect("UTF-8");
+        assert!(
+            text.starts_with("entity_id,") && text.contains(",tanda_error"),
+            "{text}"
+        );
+    }
+}
+
+/// Writes the rows to fix of a file and returns the bytes.
+fn fixes_of(desk: &Desk, spool: &Spool) -> Vec<u8> {
+    let rules = ReadingRules::default();
+    let checked = check(spool, &rules).expect("a table");
+    let mut rows = OriginalRows::open(spool, &checked, &rules).expect("rows");
+    let path = desk.path("fixes.csv");
+    let mut writer = FixWriter::create(&path, rows.layout()).expect("a writer");
+    for row in rows.next_chunk(1_000).expect("rows") {
+        writer.row(&row).expect("a written row");
+    }
+    writer.finish().expect("a whole file");
+    let bytes = fs::read(&path).expect("the file");
+    fs::remove_file(&path).expect("removed");
+    bytes
+}
+
+#[test]
+fn rows_to_fix_can_be_mended_in_their_own_file() {
+    let desk = Desk::new();
+    let text = format!(
+        "sep=;\r\nReferencia;Tarjeta;Operación;Monto;Moneda\r\nA;{CARD};recarga;1,5;COP\r\n\
+         =B;{CARD};recarga;x;COP\r\nC;{CARD};recarga;1;2;COP\r\nTotal;;;5,00;\r\n"
+    );
+    let bytes = [b"\xEF\xBB\xBF", text.as_bytes()].concat();
+    let spool = desk.spool(&bytes).expect("a file");
+    let fixes = String::from_utf8(fixes_of(&desk, &spool)).expect("UTF-8");
+    let lines: Vec<&str> = fixes.split_terminator("\r\n").collect();
+    assert_eq!(lines[0], "\u{feff}sep=;");
+    assert_eq!(
+        lines[1],
+        "Referencia;Tarjeta;Operación;Monto;Moneda;tanda_error"
+    );
+    assert!(
+        lines[2].starts_with(&format!("'=B;{CARD};recarga;x;COP;")),
+        "{fixes}"
+    );
+    assert!(
+        lines[3].contains("cell_count") && lines[3].ends_with(";COP"),
+        "{fixes}"
+    );
+    assert_eq!(lines.len(), 4, "only bad rows: {fixes}");
+    let mended = fixes
+        .replace(";x;", ";7,00;")
+        .replace(lines[3], &format!("C;{CARD};recarga;1,2;COP;"));
+    let spool = desk.spool(mended.as_bytes()).expect("a file");
+    let checked = check(&spool, &ReadingRules::default()).expect("a table");
+    assert_eq!(checked.errors, []);
+    assert_eq!(checked.totals.get(cop(), Operation::Topup).minor, 820);
+    assert_eq!(checked.oddities.unknown_columns, [""; 0]);
+}
+
+/// The rows that are left out are never offered, and the others in their order.
+#[tokio::test]
+async fn the_good_rows_of_a_file_are_offered_without_the_bad_ones() {
+    let desk = Desk::new();
+    let text = broken_rows() + "Total,,,5.00,COP,\n";
+    let spool = desk.spool(&file(&text)).expect("a file");
+    let rules = ReadingRules::default();
+    let checked = check(&spool, &rules).expect("a table");
+    assert_eq!((checked.rows, checked.ok, checked.bad_rows()), (8, 2, 6));
+    let mut source =
+        FileSource::of_valid_rows(&spool, &checked, &rules, Arc::new(Midnight)).expect("rows");
+    let offered: Vec<_> = source
+        .next(500)
+        .await
+        .expect("rows")
+        .into_iter()
+        .map(|delivery| {
+            (
+                delivery.job.entity_id.to_string(),
+                delivery.job.amount.minor(),
+            )
+        })
+        .collect();
+    assert_eq!(offered, [("A".to_owned(), 100), ("F".to_owned(), 300)]);
+    assert!(source.next(500).await.expect("the end").is_empty());
 }
 
 #[test]
@@ -394,19 +856,22 @@ fn i1_rows_joined_by_a_stray_quote_are_not_believed() {
 fn both_amount_columns_must_agree_on_each_row() {
     let header = "entity_id,card_id,operation,amount,amount_minor,currency\n";
     let rows = format!(
-        "A,{CARD},topup,50.00,5000,COP\nB,{CARD},topup,50,50,COP\nC,{CARD},topup,,5000,COP\n\
-         D,{CARD},topup,50,50.00,COP\n"
+        "A,{CARD},topup,50.00,5000,COP\nC,{CARD},topup,,5000,COP\nD,{CARD},topup,50,50.00,COP\n"
     );
     let desk = Desk::new();
     let checked = desk
         .check(format!("{header}{rows}").as_bytes())
         .expect("a table");
     let expected = [
-        (3, "amount", "amount_disagrees"),
-        (4, "amount", "amount_missing"),
-        (5, "amount_minor", "amount_format"),
+        (3, "amount", "amount_missing"),
+        (4, "amount_minor", "amount_format"),
     ];
     assert_eq!(errors(&checked), expected);
+    let differs = format!("{header}{rows}B,{CARD},topup,50,50,COP\n");
+    assert_eq!(
+        refused(desk.check(differs.as_bytes())),
+        ("amount_disagrees", Some(5))
+    );
     let minor =
         format!("entity_id,card_id,operation,Amount Minor,currency\nA,{CARD},topup,5000,COP\n");
     let checked = desk.check(minor.as_bytes()).expect("a table");
@@ -484,14 +949,17 @@ fn a_last_line_that_may_be_cut_off_is_not_believed() {
         let text = format!("{head}A,{CARD},topup,COP,{end}");
         let checked = desk.check(text.as_bytes()).expect("a table");
         assert_eq!(errors(&checked), expected, "{end}");
-        assert_eq!(checked.ends_with_line_break, end.ends_with('\n'));
+        assert_eq!(
+            checked.oddities.ends_without_line_break,
+            !end.ends_with('\n')
+        );
     }
     let text = file(row("A", "1.00").trim_end());
     let checked = desk.check(&text).expect("a table");
-    assert!(checked.is_clean() && !checked.ends_with_line_break);
+    assert!(checked.is_clean() && checked.oddities.ends_without_line_break);
 }
 
-/// 0.1 item 9: a good file cut anywhere has no amount that the whole did not have.
+/// F38: a good file cut anywhere has no amount that the whole did not have.
 #[test]
 fn a_cut_file_never_shows_another_amount() {
     let desk = Desk::new();
@@ -502,14 +970,25 @@ fn a_cut_file_never_shows_another_amount() {
     for n in 1..=20 {
         writeln!(amount_last, "R{n},{CARD},topup,COP,{n}0000").expect("memory");
     }
-    for whole in [file(&good), amount_last] {
+    let spanish: Vec<u8> = (1..=20)
+        .map(|n| format!("R{n};{CARD};recarga;COP;{n}.234.567,{n:02}\r\n"))
+        .fold(
+            b"Entidad;Tarjeta;Operacion;Moneda;Monto\r\n".to_vec(),
+            |mut bytes, row| {
+                bytes.extend(row.into_bytes());
+                bytes
+            },
+        );
+    for whole in [file(&good), amount_last, spanish] {
         let spool = desk.spool(&whole).expect("a file");
-        let mut rows = OriginalRows::open(&spool, &ReadingRules::default()).expect("rows");
+        let rules = ReadingRules::default();
+        let checked = check(&spool, &rules).expect("a table");
+        let mut rows = OriginalRows::open(&spool, &checked, &rules).expect("rows");
         let known: Vec<_> = rows
             .next_chunk(100)
             .expect("rows")
             .into_iter()
-            .map(|row| row.job)
+            .filter_map(|row| row.job().cloned())
             .collect();
         for cut in 0..whole.len() {
             let Ok(spool) = desk.spool(&whole[..cut]) else {
@@ -607,9 +1086,11 @@ fn a_file_with_bad_rows_is_no_source() {
     );
 }
 
-/// Writes the result file of a file, every row with this result, and returns its bytes.
+/// Writes the result file of a file, every good row with this result, and returns its bytes.
 fn results_of(desk: &Desk, spool: &Spool, result: &RowResult) -> Vec<u8> {
-    let mut rows = OriginalRows::open(spool, &ReadingRules::default()).expect("rows");
+    let rules = ReadingRules::default();
+    let checked = check(spool, &rules).expect("a table");
+    let mut rows = OriginalRows::open(spool, &checked, &rules).expect("rows");
     let path = desk.path("out.results.csv");
     let mut writer = ResultWriter::create(&path, rows.layout()).expect("a writer");
     loop {
@@ -619,7 +1100,12 @@ fn results_of(desk: &Desk, spool: &Spool, result: &RowResult) -> Vec<u8> {
         }
         assert!(!path.exists(), "it appears whole or not at all");
         for row in &chunk {
-            writer.row(row, result).expect("a written row");
+            let result = match &row.content {
+                RowContent::Job(_) => result.clone(),
+                RowContent::Bad(errors) => RowResult::of_bad_row(errors),
+                RowContent::Totals => RowResult::default(),
+            };
+            writer.row(row, &result).expect("a written row");
         }
     }
     writer.finish().expect("a whole file");
@@ -651,7 +1137,7 @@ fn a_result_file_has_the_original_rows_and_can_be_submitted_again() {
          tanda_reason;tanda_bank_code;tanda_bank_log_id;tanda_operation_id;tanda_key;\
          tanda_generation;tanda_settled_at\r\n\
          \"a;\"\"b\"\"\";A;{CARD};topup;1.00;COP;Nómina;rejected;'=cmd();;;;;;\r\n\
-         ;-B;{CARD};withdrawal;2;COP;;rejected;'=cmd();;;;;;\r\n"
+         ;'-B;{CARD};withdrawal;2;COP;;rejected;'=cmd();;;;;;\r\n"
     );
     assert_eq!(String::from_utf8(bytes.clone()).expect("UTF-8"), expected);
 
@@ -659,7 +1145,7 @@ fn a_result_file_has_the_original_rows_and_can_be_submitted_again() {
     let again = desk.spool(&bytes).expect("a file");
     let after = check(&again, &ReadingRules::default()).expect("a table");
     assert_eq!(after.totals, before.totals);
-    assert_eq!(after.unknown_columns, ["notes"]);
+    assert_eq!(after.oddities.unknown_columns, ["notes"]);
     assert_eq!(
         results_of(&desk, &again, &result),
         bytes,
@@ -671,7 +1157,9 @@ fn a_result_file_has_the_original_rows_and_can_be_submitted_again() {
 fn a_result_file_that_is_not_finished_leaves_nothing() {
     let desk = Desk::new();
     let spool = desk.spool(&file(&row("A", "1.00"))).expect("a file");
-    let rows = OriginalRows::open(&spool, &ReadingRules::default()).expect("rows");
+    let rules = ReadingRules::default();
+    let checked = check(&spool, &rules).expect("a table");
+    let rows = OriginalRows::open(&spool, &checked, &rules).expect("rows");
     let path = desk.write("out.csv", b"yesterday's");
     let writer = ResultWriter::create(&path, rows.layout()).expect("a writer");
     drop(writer);
@@ -688,7 +1176,7 @@ fn the_payroll_sample_is_clean() {
     let spool = desk.take(&sample("payroll.csv")).expect("the sample");
     let checked = check(&spool, &ReadingRules::default()).expect("a table");
     assert_eq!(checked.errors, []);
-    assert_eq!((checked.rows, checked.skipped), (300, 0));
+    assert_eq!((checked.rows, checked.skipped()), (300, 0));
     assert_eq!(checked.totals.get(cop(), Operation::Topup).count, 282);
     assert_eq!(checked.totals.get(cop(), Operation::Withdrawal).count, 18);
     let bytes = fs::read(sample("payroll.csv")).expect("the sample");
@@ -705,7 +1193,7 @@ fn the_sample_of_bad_rows_shows_each_kind_of_error() {
     let checked = check(&spool, &ReadingRules::default()).expect("a table");
     let expected = [
         (3, "amount", "amount_grouping"),
-        (4, "amount", "amount_grouping"),
+        (4, "amount", "amount_format"),
         (5, "card_id", "card_id"),
         (6, "operation", "operation"),
         (8, "entity_id", "duplicate"),
@@ -714,56 +1202,128 @@ fn the_sample_of_bad_rows_shows_each_kind_of_error() {
         (11, "row", "cell_count"),
         (12, "entity_id", "entity_id_missing"),
         (13, "amount", "amount_range"),
+        (14, "entity_id", "entity_id_scientific"),
+        (15, "card_id", "card_number"),
     ];
     assert_eq!(errors(&checked), expected);
-    assert_eq!((checked.rows, checked.ok, checked.skipped), (12, 2, 1));
+    assert_eq!((checked.rows, checked.ok, checked.skipped()), (14, 2, 1));
+}
+
+#[test]
+fn the_spanish_sample_is_clean_and_sums_to_its_own_total() {
+    let desk = Desk::new();
+    let spool = desk.take(&sample("nomina-es.csv")).expect("the sample");
+    let checked = check(&spool, &ReadingRules::default()).expect("a table");
+    assert_eq!(checked.errors, []);
+    assert_eq!((checked.rows, checked.ok, checked.blank), (6, 6, 1));
+    assert_eq!(checked.delimiter, Delimiter::Semicolon);
+    assert_eq!(checked.decimal, proven(Decimal::Comma, 2, "1.423.500,00"));
+    assert_eq!(checked.oddities.unknown_columns, [""; 0]);
+    let sum = checked.totals_row.expect("a sum");
+    assert_eq!((sum.line, sum.agreed), (9, true));
+    let topups = checked.totals.get(cop(), Operation::Topup);
+    assert_eq!((topups.count, topups.minor), (5, 537_550_050));
+    let taken = checked.totals.get(cop(), Operation::Withdrawal);
+    assert_eq!((taken.count, taken.minor), (1, 12_000_000));
+}
+
+fn proven(decimal: Decimal, line: u64, value: &str) -> DecimalReading {
+    let value = value.to_owned();
+    DecimalReading::Proven {
+        decimal,
+        line,
+        value,
+    }
 }
 
 #[test]
 fn the_payroll_generator_writes_what_is_read() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/make-payroll");
-    let run = || {
+    let run = |dialect: &str| {
         let made = std::process::Command::new(&script)
-            .args(["--rows", "2000", "--seed", "7"])
+            .args(["--rows", "2000", "--seed", "7", "--dialect", dialect])
             .output()
             .expect("a shell and an awk");
         assert!(made.status.success());
         made.stdout
     };
-    let bytes = run();
-    assert_eq!(bytes, run(), "the same for the same arguments");
+    let bytes = run("plain");
+    assert_eq!(bytes, run("plain"), "the same for the same arguments");
+    let spanish = Desk::new().check(&run("es")).expect("a table");
     let checked = Desk::new().check(&bytes).expect("a table");
     assert!(checked.is_clean(), "{:?}", checked.errors.first());
     assert_eq!(checked.rows, 2_000);
     let withdrawn = checked.totals.get(cop(), Operation::Withdrawal).count;
     assert!((100..300).contains(&withdrawn), "{withdrawn}");
+    assert!(spanish.is_clean(), "{:?}", spanish.errors.first());
+    assert_eq!(spanish.totals, checked.totals, "the same jobs");
+    assert_eq!(spanish.decimal.decimal(), Some(Decimal::Comma));
+}
+
+/// The rows of a file by what they ask for, and their first cells.
+fn cells_of(spool: &Spool) -> Vec<(RowContent, String)> {
+    let rules = ReadingRules::default();
+    let checked = check(spool, &rules).expect("a table");
+    let mut rows = OriginalRows::open(spool, &checked, &rules).expect("rows");
+    let without_lines = |content: RowContent| match content {
+        RowContent::Bad(errors) => RowContent::Bad(
+            errors
+                .into_iter()
+                .map(|error| tanda::files::RowError { line: 0, ..error })
+                .collect(),
+        ),
+        job @ (RowContent::Job(_) | RowContent::Totals) => job,
+    };
+    rows.next_chunk(100)
+        .expect("rows")
+        .into_iter()
+        .map(|row| {
+            let cells: Vec<_> = row.cells().take(7).collect();
+            (without_lines(row.content.clone()), cells.join("|"))
+        })
+        .collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Any cells survive the way through a result file and back.
+    /// S6: any cells survive the way through a result file and back, and no formula does.
     #[test]
-    fn what_is_written_is_what_is_read(notes in prop::collection::vec("[ -~ñ\n\"';,\t=]{0,12}", 1..8)) {
+    fn what_is_written_is_what_is_read(
+        cells in prop::collection::vec("['=+@ \"\n\r\u{a0}ñ;,\ta-]{0,6}", 1..16),
+        ids in prop::collection::vec("[-=+@']{0,2}[ ]{0,1}[a-z]", 8..9),
+    ) {
         let mut original = csv::WriterBuilder::new().from_writer(Vec::new());
-        original.write_record(["note", "entity_id", "card_id", "operation", "amount", "currency"]).expect("memory");
-        for (index, note) in notes.iter().enumerate() {
-            let id = format!("R{index}");
-            original.write_record([note, &id, CARD, "topup", "1.00", "COP"]).expect("memory");
+        original.write_record(["entity_id", "=x", "card_id", "operation", "amount", "currency", "more"]).expect("memory");
+        for (index, (cells, id)) in cells.chunks(2).zip(&ids).enumerate() {
+            let id = format!("{id}{index}");
+            let more = cells.get(1).map_or("", String::as_str);
+            original.write_record([&id, &cells[0], CARD, "topup", "1.00", "COP", more]).expect("memory");
         }
         let desk = Desk::new();
         let spool = desk.spool(&original.into_inner().expect("memory")).expect("a file");
-        let checked = check(&spool, &ReadingRules::default()).expect("a table");
-        prop_assume!(checked.is_clean());
+        let rules = ReadingRules::default();
+        let checked = check(&spool, &rules).expect("a table");
         let bytes = results_of(&desk, &spool, &RowResult::default());
-        let mut reader = csv::Reader::from_reader(bytes.as_slice());
-        let read: Vec<String> = reader.records().map(|row| row.expect("a row")[0].to_owned()).collect();
-        prop_assert_eq!(&read, &notes);
         let again = desk.spool(&bytes).expect("a file");
-        prop_assert_eq!(check(&again, &ReadingRules::default()).expect("a table").totals, checked.totals);
+        prop_assert_eq!(cells_of(&spool), cells_of(&again));
+        let after = check(&again, &rules).expect("a table");
+        prop_assert_eq!(&after.totals, &checked.totals);
+        prop_assert_eq!(after.errors.iter().map(|e| e.code).collect::<Vec<_>>(),
+            checked.errors.iter().map(|e| e.code).collect::<Vec<_>>());
+        prop_assert_eq!(results_of(&desk, &again, &RowResult::default()), bytes.clone());
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes.as_slice());
+        for record in reader.records() {
+            for cell in &record.expect("a row") {
+                for line in cell.split(['\r', '\n']) {
+                    let first = line.trim_start_matches([' ', '\u{a0}']);
+                    prop_assert!(!first.starts_with(['=', '+', '-', '@', '\t']), "{:?}", cell);
+                }
+            }
+        }
     }
 
-    /// Whatever gets into a good file, nothing panics, and the totals are those of the good rows.
+    /// F42: whatever gets into a good file, nothing panics, and the totals are those of the good rows.
     #[test]
     fn any_bytes_are_read_or_refused(noise in prop::collection::vec(any::<u8>(), 0..40), at in 0_usize..300) {
         let mut bytes = file(&[row("A", "1.00"), row("B", "2.00")].concat());

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bank;
+mod check;
 mod config;
 mod contract;
 mod crash;

@@ -120,7 +120,7 @@ fn bad_rows_are_all_named_and_nothing_is_sent() {
             .lines()
             .filter(|line| line.starts_with("error "))
             .count(),
-        10,
+        12,
         "{errors}"
     );
     assert!(errors.contains("Nothing was sent"), "{errors}");

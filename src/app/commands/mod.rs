@@ -7,12 +7,16 @@
 use std::io::Write as _;
 
 pub(super) mod cancel;
+pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod config;
+mod expect;
 pub(super) mod hold;
 pub(super) mod init;
+mod intake;
 pub(super) mod key;
 pub(super) mod man;
+mod reading;
 pub(super) mod reconcile;
 mod requests;
 pub(super) mod run;

@@ -363,16 +363,14 @@ impl Config {
                 .zip(config.digits(code))
                 .ok_or_else(|| anyhow!("currency.{code}.minor_digits is not set"))
         });
-        Ok(Currencies::new(digits.collect::<anyhow::Result<Vec<_>>>()?))
-    }
-
-    /// The largest amounts of one job, for each currency that has one.
-    #[expect(dead_code, reason = "checking a file takes it up next")]
-    pub(super) fn max_amounts(&self) -> Vec<Amount> {
-        self.currency
+        let currencies = Currencies::new(digits.collect::<anyhow::Result<Vec<_>>>()?);
+        let ceilings = self
+            .currency
             .iter()
-            .filter_map(|(code, config)| config.max_amount_of(code))
-            .collect()
+            .filter_map(|(code, config)| config.max_amount_of(code));
+        Ok(ceilings.fold(currencies, |currencies, max| {
+            currencies.with_ceiling(max.currency(), max.minor())
+        }))
     }
 
     /// Where private copies of files go: beside the ledger, where its folder is there.

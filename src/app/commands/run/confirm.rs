@@ -1,78 +1,12 @@
-//! Confirmation: a person types what will move, or a script says what it must sum to.
+//! Confirmation: a person types what will move.
 //!
 //! *What it promises.* No money moves on a "y". Totals are compared as integers.
 //!
 //! *What it refuses to know.* Where the totals come from.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
-use anyhow::{anyhow, bail};
-
-use crate::domain::job::Operation;
-use crate::domain::money::{Currencies, Currency, Totals, major_units, minor_units};
-
-/// Totals that somebody expects, in minor units.
-pub(super) type Expected = BTreeMap<(Currency, Operation), i128>;
-
-/// Reads `OPERATION:CURRENCY:AMOUNT` for each; the amount in major units, a dot, no grouping.
-pub(super) fn parse_expected(
-    texts: &[String],
-    currencies: &Currencies,
-) -> anyhow::Result<Expected> {
-    let mut expected = Expected::new();
-    for text in texts {
-        let (key, minor) = parse_total(text, currencies).ok_or_else(|| {
-            anyhow!("--expect-total {text}: write it like topup:COP:98450000.00 (dot, no grouping)")
-        })?;
-        if expected.insert(key, minor).is_some() {
-            bail!("--expect-total {text}: this operation and currency was given twice");
-        }
-    }
-    Ok(expected)
-}
-
-fn parse_total(text: &str, currencies: &Currencies) -> Option<((Currency, Operation), i128)> {
-    let mut parts = text.splitn(3, ':');
-    let operation = Operation::parse(parts.next()?)?;
-    let currency = Currency::parse(parts.next()?)?;
-    let digits = currencies.minor_digits(currency)?;
-    let minor = minor_units(parts.next()?, digits)?;
-    Some(((currency, operation), minor))
-}
-
-/// What differs between the file and what was expected, in words; nothing where they agree.
-pub(super) fn differences(
-    expected: &Expected,
-    totals: &Totals,
-    currencies: &Currencies,
-) -> Vec<String> {
-    let mut keys: Vec<_> = expected.keys().copied().collect();
-    keys.extend(
-        totals
-            .iter()
-            .map(|(currency, operation, _)| (currency, operation)),
-    );
-    keys.sort_unstable();
-    keys.dedup();
-    keys.into_iter()
-        .filter_map(|(currency, operation)| {
-            let wanted = expected
-                .get(&(currency, operation))
-                .copied()
-                .unwrap_or_default();
-            let found = totals.get(currency, operation).minor;
-            let digits = currencies.minor_digits(currency).unwrap_or_default();
-            (wanted != found).then(|| {
-                format!(
-                    "{operation} {currency}: the file sums to {}, expected was {}",
-                    major_units(found, digits),
-                    major_units(wanted, digits),
-                )
-            })
-        })
-        .collect()
-}
+use crate::domain::money::{Currencies, Totals, major_units, minor_units};
 
 /// Asks a person to type each total that will move now.
 pub(super) fn ask_person(
@@ -101,58 +35,17 @@ pub(super) fn ask_person(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::money::Amount;
-
-    fn cop() -> Currency {
-        Currency::parse("COP").expect("a code")
-    }
+    use crate::domain::job::Operation;
+    use crate::domain::money::{Amount, Currency};
 
     fn totals() -> Totals {
+        let cop = Currency::parse("COP").expect("a code");
         let mut totals = Totals::default();
         totals.add(
             Operation::Topup,
-            Amount::new(9_845_000_050, cop()).expect("an amount"),
+            Amount::new(9_845_000_050, cop).expect("an amount"),
         );
         totals
-    }
-
-    fn expect(text: &str) -> Option<Expected> {
-        parse_expected(&[text.to_owned()], &Currencies::default()).ok()
-    }
-
-    #[test]
-    fn an_expected_total_is_exact() {
-        let good = expect("topup:COP:98450000.50").expect("a total");
-        assert!(differences(&good, &totals(), &Currencies::default()).is_empty());
-        let other = expect("topup:COP:98450000.51").expect("a total");
-        assert_eq!(
-            differences(&other, &totals(), &Currencies::default()).len(),
-            1
-        );
-        let missing = expect("withdrawal:COP:1").expect("a total");
-        assert_eq!(
-            differences(&missing, &totals(), &Currencies::default()).len(),
-            2
-        );
-    }
-
-    #[test]
-    fn a_total_that_could_be_read_two_ways_is_refused() {
-        for amount in [
-            "98.450.000,50",
-            "98,450,000.50",
-            "1.5",
-            "1.500",
-            "1.",
-            ".5",
-            "-1",
-            "+1",
-            "",
-        ] {
-            assert_eq!(expect(&format!("topup:COP:{amount}")), None, "{amount}");
-        }
-        assert_eq!(expect("topup:USD:1"), None, "a currency that is not in use");
-        assert_eq!(expect("pay:COP:1"), None, "an operation that there is not");
     }
 
     #[test]

@@ -24,8 +24,10 @@ use tokio::task::JoinSet;
 use self::patience::GaveUp;
 use self::progress::{Tally, Watched};
 use self::standing::{Accounts, Ended, walk};
+use super::expect::Expectation;
+use super::intake::{self, Taken, reading_rules};
 use super::requests::person;
-use super::say;
+use super::{reading, say};
 use crate::app::cli::RunArgs;
 use crate::app::compose::{self, House, Simulation};
 use crate::app::config::Config;
@@ -40,7 +42,7 @@ use crate::domain::request::Person;
 use crate::engine::ports::{Bank as _, Clock as _, ListFault};
 use crate::engine::settings::Ending;
 use crate::engine::{EngineError, Ports, SystemClock};
-use crate::files::{self, Checked, FileSource, FilesError, ReadingRules, ResultWriter, Spool};
+use crate::files::{self, Checked, FileSource, FilesError, ReadingRules, ResultWriter};
 
 /// The settle delay of a rehearsal: the simulated bank lists what it did at once, and nobody should
 /// wait for minutes to see a job in doubt settle.
@@ -54,34 +56,31 @@ const STOPPING: &str = "stopping: calls under way are finished first; once more 
 
 pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<Exit, Failure> {
     let config = load(config, &args)?;
-    let rules = reading_rules(&config)?;
-    let expected = confirm::parse_expected(&args.expect_totals, &rules.currencies)
-        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    let rules = reading_rules(&config, &args.reading)?;
+    let expected = Expectation::read(&args.reading, &rules.currencies)?;
     demand_consent(&args)?;
-    let Some((spool, checked)) = take_file(&args.file, &config.spool_dir(), &rules)? else {
+    let results = results_path(&args);
+    check_places(&args, &results)?;
+    let Some(taken) = take_file(&args, &config.spool_dir(), &rules)? else {
         return Ok(Exit::Input);
     };
-    let results = results_path(&args);
-    files::results::check_place(&results, &args.file).map_err(|error| {
-        let context = "nothing was sent, because the result file cannot be written";
-        Failure::new(Exit::Usage, anyhow::Error::new(error).context(context))
-    })?;
+    let checked = &taken.checked;
     let again = args.by.as_deref().map(person).transpose()?;
     let house = open_house(&config, &args).await?;
-    let before = survey(&house, &spool, &rules, again.is_some()).await?;
+    let before = survey(&house, &taken, &rules, again.is_some()).await?;
     let bank = (!args.simulate).then_some(config.bank.base_url.as_str());
-    let preview = report::preview(&args.file, &checked, &before, &rules.currencies, bank);
+    let preview = report::preview(&args.file, checked, &before, &rules.currencies, bank);
     tell(&preview);
     let consent = Consent {
         args: &args,
         expected: &expected,
         currencies: &rules.currencies,
     };
-    if !consent.is_given(&checked, &before)? {
-        tell("The totals differ. Nothing was sent.\n");
+    if !consent.is_given(checked, &before)? {
+        tell("The file is not as expected. Nothing was sent.\n");
         return Ok(Exit::Input);
     }
-    preflight(&house, bank, &checked).await?;
+    preflight(&house, bank, checked).await?;
     let ended = if again.is_some() {
         Ended::WentAgain
     } else {
@@ -93,18 +92,20 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
         about: config.circumstances(bank.unwrap_or(SIMULATED_BANK)),
         give_up_after: args.give_up_after,
     };
-    let stopped_by = flow(flows, &spool, &checked, &rules, again).await?;
-    let accounts = write_results(&house, &spool, &rules, &results, ended).await?;
+    let source = source(&args, &taken, &rules, again)?;
+    let stopped_by = flow(flows, source, checked.ok).await?;
+    let accounts = write_results(&house, &taken, &rules, &results, ended).await?;
     accounts.as_event().emit();
     say(&report::summary(
         &accounts,
+        checked.bad_rows(),
         &results,
         &rules.currencies,
         args.simulate,
     ));
     house.close().await?;
-    close_accounts(&accounts, &checked)?;
-    Ok(exit_of(&accounts, stopped_by))
+    close_accounts(&accounts, checked)?;
+    Ok(exit_of(&accounts, checked.bad_rows(), stopped_by))
 }
 
 fn load(config: Option<&Path>, args: &RunArgs) -> Result<Config, Failure> {
@@ -121,17 +122,6 @@ fn load(config: Option<&Path>, args: &RunArgs) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn reading_rules(config: &Config) -> Result<ReadingRules, Failure> {
-    let currencies = config
-        .currencies()
-        .map_err(|error| Failure::new(Exit::Usage, error))?;
-    Ok(ReadingRules {
-        currencies,
-        max_bytes: config.files.max_bytes,
-        max_rows: config.files.max_rows,
-    })
-}
-
 async fn open_house(config: &Config, args: &RunArgs) -> Result<House, Failure> {
     if !args.simulate {
         return House::open(config);
@@ -146,7 +136,7 @@ async fn open_house(config: &Config, args: &RunArgs) -> Result<House, Failure> {
 /// Without a person at the terminal, consent must stand on the command line.
 fn demand_consent(args: &RunArgs) -> Result<(), Failure> {
     let has_person = stdin().is_terminal() && stderr().is_terminal();
-    let stands = args.yes && (args.simulate || !args.expect_totals.is_empty());
+    let stands = args.yes && (args.simulate || !args.reading.expect_totals.is_empty());
     if stands || (!args.yes && has_person) {
         return Ok(());
     }
@@ -162,48 +152,62 @@ fn demand_consent(args: &RunArgs) -> Result<(), Failure> {
     ))
 }
 
+/// Whether everything that will be written has a place, before money moves.
+fn check_places(args: &RunArgs, results: &Path) -> Result<(), Failure> {
+    intake::check_errors_place(&args.reading, &args.file)?;
+    let unwritable = |error: anyhow::Error| {
+        let context = "nothing was sent, because the result file cannot be written";
+        Failure::new(Exit::Usage, error.context(context))
+    };
+    let is_same = |errors: &PathBuf| files::is_same_place(errors, results);
+    if args.reading.errors_to.as_ref().is_some_and(is_same) {
+        let error = anyhow!("--errors-to names the result file; name another place");
+        return Err(unwritable(error));
+    }
+    if !args.file.exists() {
+        // Said better when it is read.
+        return Ok(());
+    }
+    files::results::check_place(results, &args.file).map_err(|error| unwritable(error.into()))
+}
+
 /// A private copy of the file and what it holds; none where it is not fit to be sent, which has
 /// then been said.
 fn take_file(
-    file: &Path,
+    args: &RunArgs,
     spool_dir: &Path,
     rules: &ReadingRules,
-) -> Result<Option<(Spool, Checked)>, Failure> {
-    let taken = Spool::take(file, spool_dir, rules.max_bytes)
-        .and_then(|spool| files::check(&spool, rules).map(|checked| (spool, checked)));
-    let (spool, checked) = match taken {
+) -> Result<Option<Taken>, Failure> {
+    let taken = match intake::take(&args.file, spool_dir, rules)? {
         Ok(taken) => taken,
-        Err(FilesError::Refused(refusal)) => {
+        Err(refusal) => {
             tell(&format!("refused {refusal}\nNothing was sent.\n"));
             return Ok(None);
         }
-        Err(error @ FilesError::Spool { .. }) => {
-            let context = "nothing was sent. Check that the disk has room and that this user may \
-                           write there, then run it again";
-            return Err(Failure::new(
-                Exit::Unusable,
-                anyhow::Error::new(error).context(context),
-            ));
-        }
-        Err(error @ FilesError::Io { .. }) => {
-            let context = "the file could not be read; nothing was sent";
-            return Err(Failure::new(
-                Exit::Input,
-                anyhow::Error::new(error).context(context),
-            ));
-        }
     };
-    if !checked.is_clean() {
-        tell(&report::bad_rows(file, &checked));
-        return Ok(None);
+    let checked = &taken.checked;
+    if checked.is_clean() {
+        return Ok(Some(taken));
     }
-    Ok(Some((spool, checked)))
+    let written = intake::write_errors(&args.reading, &taken, rules)?;
+    tell(&reading::errors(&args.file, checked, report::ERRORS_SHOWN));
+    tell(&reading::to_fix(
+        &args.file,
+        checked,
+        &args.reading,
+        written,
+    ));
+    if args.reading.valid_only && checked.ok > 0 {
+        return Ok(Some(taken));
+    }
+    tell("Nothing was sent: fix the file and run it again.\n");
+    Ok(None)
 }
 
 /// How the rows of the file stand before the run.
 async fn survey(
     house: &House,
-    spool: &Spool,
+    taken: &Taken,
     rules: &ReadingRules,
     again: bool,
 ) -> Result<Accounts, Failure> {
@@ -213,7 +217,7 @@ async fn survey(
     } else {
         Ended::Stays
     };
-    walk(house.ledger(), spool, rules, ended, |row, standing| {
+    walk(house.ledger(), taken, rules, ended, |row, standing| {
         accounts.add(row, &standing);
         Ok(())
     })
@@ -224,21 +228,19 @@ async fn survey(
 /// What is needed to ask for consent.
 struct Consent<'a> {
     args: &'a RunArgs,
-    expected: &'a confirm::Expected,
+    expected: &'a Expectation,
     currencies: &'a Currencies,
 }
 
 impl Consent<'_> {
     /// On the command line consent is to what the file sums to; at the prompt, to what moves now.
     fn is_given(&self, checked: &Checked, before: &Accounts) -> Result<bool, Failure> {
-        if !self.args.expect_totals.is_empty() {
-            let differences = confirm::differences(self.expected, &checked.totals, self.currencies);
-            for difference in &differences {
-                tell(&format!("{difference}\n"));
-            }
-            if !differences.is_empty() {
-                return Ok(false);
-            }
+        let differences = (self.expected).differences(checked.ok, &checked.totals, self.currencies);
+        for difference in &differences {
+            tell(&format!("{difference}\n"));
+        }
+        if !differences.is_empty() {
+            return Ok(false);
         }
         if self.args.yes {
             return Ok(true);
@@ -297,26 +299,34 @@ struct Flows<'a> {
     give_up_after: Option<Duration>,
 }
 
-/// Lets the rows flow; the signal that stopped it, if any.
-async fn flow(
-    flows: Flows<'_>,
-    spool: &Spool,
-    checked: &Checked,
+/// The rows to send. Bad ones are left out only where that was asked for.
+fn source(
+    args: &RunArgs,
+    taken: &Taken,
     rules: &ReadingRules,
     again: Option<Person>,
-) -> Result<Option<Signal>, Failure> {
+) -> Result<FileSource, Failure> {
+    let open = if args.reading.valid_only {
+        FileSource::of_valid_rows
+    } else {
+        FileSource::open
+    };
+    open(&taken.spool, &taken.checked, rules, Arc::new(SystemClock))
+        .map(|source| source.again(again))
+        .map_err(|error| Failure::new(Exit::Input, error))
+}
+
+/// Lets the rows flow; the signal that stopped it, if any.
+async fn flow(flows: Flows<'_>, source: FileSource, rows: u64) -> Result<Option<Signal>, Failure> {
     let settings = flows
         .config
         .settings(Ending::WhenDry)
         .map_err(|error| Failure::new(Exit::Usage, error))?;
-    let source = FileSource::open(spool, checked, rules, Arc::new(SystemClock))
-        .map_err(|error| Failure::new(Exit::Input, error))?
-        .again(again);
     let (stopper, stop) = crate::engine::stop::signal();
     let (pauses, pauses_seen) = watch::channel(None);
     let tally = Arc::new(Tally::new(SystemClock.wall()));
     let watched = Watched {
-        rows: checked.rows,
+        rows,
         counts: source.counts(),
         tally: Arc::clone(&tally),
         pauses: pauses_seen,
@@ -392,7 +402,7 @@ fn results_path(args: &RunArgs) -> PathBuf {
 /// Writes a line for every row; the counts and sums of what it wrote.
 async fn write_results(
     house: &House,
-    spool: &Spool,
+    taken: &Taken,
     rules: &ReadingRules,
     path: &Path,
     ended: Ended,
@@ -402,10 +412,10 @@ async fn write_results(
                        written: run the same file again with --results PATH";
         Failure::new(Exit::Unusable, anyhow::Error::new(error).context(context))
     };
-    let layout = files::OriginalRows::open(spool, rules).map_err(failed)?;
+    let layout = files::OriginalRows::open(&taken.spool, &taken.checked, rules).map_err(failed)?;
     let mut writer = ResultWriter::create(path, layout.layout()).map_err(failed)?;
     let mut accounts = Accounts::default();
-    walk(house.ledger(), spool, rules, ended, |row, standing| {
+    walk(house.ledger(), taken, rules, ended, |row, standing| {
         accounts.add(row, &standing);
         writer.row(row, &standing.result).map_err(failed)
     })
@@ -426,13 +436,14 @@ fn close_accounts(accounts: &Accounts, checked: &Checked) -> Result<(), Failure>
     Err(Failure::internal(error))
 }
 
-fn exit_of(accounts: &Accounts, stopped_by: Option<Signal>) -> Exit {
+fn exit_of(accounts: &Accounts, left_out: u64, stopped_by: Option<Signal>) -> Exit {
     let waiting = accounts.of(None).count();
     let refused = [Status::Rejected, Status::NotSent, Status::Conflict];
     match stopped_by {
         Some(Signal::Interrupt) => Exit::Interrupted,
         Some(Signal::Terminate) => Exit::Terminated,
         None if accounts.count(Status::InDoubt) + waiting > 0 => Exit::SomeOpen,
+        None if left_out > 0 => Exit::SomeRefused,
         None if refused.into_iter().any(|status| accounts.count(status) > 0) => Exit::SomeRefused,
         None => Exit::Done,
     }

@@ -9,12 +9,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::standing::Accounts;
-use crate::domain::money::{Currencies, Totals, major_units};
+use crate::app::commands::reading::{decimal_words, notices, push_totals, skipped_words};
+use crate::domain::money::Currencies;
 use crate::domain::outcome::Status;
 use crate::files::Checked;
+use crate::files::refusal::shown;
 
-/// Most bad rows that are printed; all are counted.
-const ERRORS_SHOWN: usize = 50;
+/// Most errors that are printed; all are counted.
+pub(super) const ERRORS_SHOWN: usize = 50;
 
 /// What the file holds, before anything is sent, and for which bank; none is the simulated one.
 pub(super) fn preview(
@@ -25,20 +27,19 @@ pub(super) fn preview(
     bank: Option<&str>,
 ) -> String {
     let rows = if checked.rows == 1 { "row" } else { "rows" };
-    let mut text = format!("{}: {} {rows}", file.display(), checked.rows);
-    if checked.skipped > 0 {
-        write!(text, ", {} blank lines skipped", checked.skipped).expect("a string takes it");
+    let mut text = format!("{}: {} {rows}", shown(file), checked.rows);
+    if checked.skipped() > 0 {
+        write!(text, ", {}", skipped_words(checked)).expect("a string takes it");
     }
     match bank {
         Some(url) => writeln!(text, ", for the bank at {url}"),
         None => writeln!(text, ", for the simulated bank: no real money moves"),
     }
     .expect("a string takes it");
+    writeln!(text, "  {}", decimal_words(&checked.decimal)).expect("a string takes it");
+    push_left_out(&mut text, checked);
     push_totals(&mut text, "  ", &checked.totals, currencies);
-    if !checked.unknown_columns.is_empty() {
-        let columns = checked.unknown_columns.join(", ");
-        writeln!(text, "  ignored columns: {columns}").expect("a string takes it");
-    }
+    text.push_str(&notices(checked));
     for (status, words) in [
         (Status::Succeeded, "done before, not paid again"),
         (
@@ -72,52 +73,23 @@ pub(super) fn preview(
     text
 }
 
-fn push_totals(text: &mut String, indent: &str, totals: &Totals, currencies: &Currencies) {
-    for (currency, operation, sum) in totals.iter() {
-        let digits = currencies.minor_digits(currency).unwrap_or_default();
-        let amount = major_units(sum.minor, digits);
-        let count = sum.count;
+/// What --valid-only leaves out, loudly.
+fn push_left_out(text: &mut String, checked: &Checked) {
+    let bad = checked.bad_rows();
+    if bad > 0 {
+        let of = checked.rows;
         writeln!(
             text,
-            "{indent}{operation:<10} {count:>9}   {currency} {amount:>20}"
+            "  LEFT OUT: {bad} of {of} rows are wrong and will not be sent (--valid-only). The others:"
         )
         .expect("a string takes it");
     }
-}
-
-/// The rows that need fixing.
-pub(super) fn bad_rows(file: &Path, checked: &Checked) -> String {
-    let mut text = String::new();
-    for error in checked.errors.iter().take(ERRORS_SHOWN) {
-        writeln!(
-            text,
-            "error {}:{} {} \"{}\"  {} [{}]",
-            file.display(),
-            error.line,
-            error.field,
-            error.value.escape_debug(),
-            error.message,
-            error.code
-        )
-        .expect("a string takes it");
-    }
-    let shown = u64::try_from(checked.errors.len().min(ERRORS_SHOWN)).unwrap_or(u64::MAX);
-    if checked.errors_total > shown {
-        writeln!(text, "… and {} more", checked.errors_total - shown).expect("a string takes it");
-    }
-    let rows = checked.bad_rows();
-    let need = if rows == 1 { "row needs" } else { "rows need" };
-    writeln!(
-        text,
-        "{rows} {need} fixing. Nothing was sent: fix the file and run it again."
-    )
-    .expect("a string takes it");
-    text
 }
 
 /// How the run ended.
 pub(super) fn summary(
     accounts: &Accounts,
+    left_out: u64,
     results: &Path,
     currencies: &Currencies,
     is_simulated: bool,
@@ -158,6 +130,14 @@ pub(super) fn summary(
             push_totals(&mut text, "            ", &totals, currencies);
         }
     }
-    writeln!(text, "result file: {}", results.display()).expect("a string takes it");
+    if left_out > 0 {
+        writeln!(
+            text,
+            "{left_out:>9} invalid: left out and never sent; no money moved. Mend these rows and run \
+             the file again"
+        )
+        .expect("a string takes it");
+    }
+    writeln!(text, "result file: {}", shown(results)).expect("a string takes it");
     text
 }

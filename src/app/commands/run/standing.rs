@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::app::commands::intake::{CHUNK_ROWS, Taken};
 use crate::app::exit::{Exit, Failure};
-use crate::domain::job::Operation;
+use crate::domain::job::{Job, Operation};
 use crate::domain::money::{Amount, Currency, Totals};
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::engine::ports::{Ledger, Sight, Standing, StoredOutcome};
-use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowResult, Spool};
+use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowContent, RowResult};
 use crate::telemetry;
 use crate::wire::outcome::OutcomeMessage;
 
@@ -26,9 +27,6 @@ pub(super) enum Ended {
     /// It was to be sent again: as it stands now, whatever it said.
     WentAgain,
 }
-
-/// Rows looked up at once: one look is one visit to the ledger.
-const CHUNK_ROWS: usize = 512;
 
 /// How a row stands.
 pub(super) struct RowStanding {
@@ -45,8 +43,12 @@ pub(super) struct Accounts(BTreeMap<Option<Status>, Totals>);
 
 impl Accounts {
     /// Counts a row by what its outcome says, so that sums that differ from the file's show (I10).
+    /// What is no job has no outcome.
     pub(super) fn add(&mut self, row: &OriginalRow, standing: &RowStanding) {
-        let (operation, amount) = standing.told.unwrap_or((row.job.operation, row.job.amount));
+        let Some(job) = row.job() else {
+            return;
+        };
+        let (operation, amount) = standing.told.unwrap_or((job.operation, job.amount));
         self.0
             .entry(standing.status)
             .or_default()
@@ -83,33 +85,56 @@ impl Accounts {
     }
 }
 
-/// Visits every row of the file with how it stands.
+/// Visits every row of the file with how it stands, those that are no jobs included.
 pub(super) async fn walk(
     ledger: &dyn Ledger,
-    spool: &Spool,
+    taken: &Taken,
     rules: &ReadingRules,
     ended: Ended,
     mut visit: impl FnMut(&OriginalRow, RowStanding) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let unreadable = |error| Failure::new(Exit::Input, anyhow::Error::new(error));
-    let mut rows = OriginalRows::open(spool, rules).map_err(unreadable)?;
+    let mut rows = OriginalRows::open(&taken.spool, &taken.checked, rules).map_err(unreadable)?;
     loop {
         let chunk = rows.next_chunk(CHUNK_ROWS).map_err(unreadable)?;
         if chunk.is_empty() {
             return Ok(());
         }
-        let entity_ids = chunk.iter().map(|row| row.job.entity_id.clone()).collect();
+        let jobs = chunk.iter().filter_map(OriginalRow::job);
         let sights = ledger
-            .look(entity_ids)
+            .look(jobs.map(|job| job.entity_id.clone()).collect())
             .await
             .map_err(|error| Failure::new(Exit::Unusable, anyhow::Error::new(error)))?;
-        for (row, sight) in chunk.iter().zip(sights) {
-            visit(row, standing_of(row, &sight, ended))?;
+        let mut sights = sights.into_iter();
+        for row in &chunk {
+            let standing = match &row.content {
+                RowContent::Job(job) => {
+                    let sight = sights.next().ok_or_else(unanswered)?;
+                    standing_of(job, &sight, ended)
+                }
+                RowContent::Bad(errors) => no_job(RowResult::of_bad_row(errors)),
+                RowContent::Totals => no_job(RowResult::default()),
+            };
+            visit(row, standing)?;
         }
     }
 }
 
-fn standing_of(row: &OriginalRow, sight: &Sight, ended: Ended) -> RowStanding {
+fn unanswered() -> Failure {
+    Failure::internal(anyhow::anyhow!(
+        "the ledger left a look unanswered. This is a fault of tanda"
+    ))
+}
+
+const fn no_job(result: RowResult) -> RowStanding {
+    RowStanding {
+        status: None,
+        result,
+        told: None,
+    }
+}
+
+fn standing_of(job: &Job, sight: &Sight, ended: Ended) -> RowStanding {
     let has_not_begun = || RowStanding {
         status: None,
         result: not_started(),
@@ -127,7 +152,7 @@ fn standing_of(row: &OriginalRow, sight: &Sight, ended: Ended) -> RowStanding {
                 told_by(outcome)
             }
         }
-        Sight::Known { fingerprint, .. } if *fingerprint != row.job.fingerprint() => {
+        Sight::Known { fingerprint, .. } if *fingerprint != job.fingerprint() => {
             stands(Status::Conflict, other_content())
         }
         Sight::Known {
