@@ -197,6 +197,10 @@ pub(super) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that a person types"
+)]
 pub(super) struct RunArgs {
     /// A CSV file with a row for each job
     pub(super) file: PathBuf,
@@ -225,6 +229,9 @@ pub(super) struct RunArgs {
     /// 30m or 2h; unless given, it waits for ever
     #[arg(long, value_name = "DURATION", value_parser = parse_wait)]
     pub(super) give_up_after: Option<Duration>,
+    /// Print how it ended as JSON
+    #[arg(long)]
+    pub(super) json: bool,
     /// Where to write the result file [default: FILE with .results.csv; simulated, with
     /// .simulated.results.csv]
     #[arg(long, value_name = "PATH")]

@@ -20,6 +20,8 @@ pub(super) enum Exit {
     Input,
     /// Credentials are missing or refused; nothing was sent.
     Credentials,
+    /// The policy of the settings says no; nothing was sent.
+    Policy,
     /// Finished, some rejected, not sent, in conflict or left out.
     SomeRefused,
     /// Finished, some in doubt or waiting; wins over the former.
@@ -40,6 +42,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Input => 3,
             Self::Credentials => 4,
+            Self::Policy => 5,
             Self::SomeRefused => 6,
             Self::SomeOpen => 7,
             Self::Unusable => 8,
@@ -73,6 +76,7 @@ const MEANINGS: &[(&str, &str)] = &[
         "the file is refused or has bad rows, or is not as expected; nothing was sent",
     ),
     ("4", "the token is missing or refused; nothing was sent"),
+    ("5", "the policy of the settings says no; nothing was sent"),
     (
         "6",
         "finished; some rejected, not_sent or conflict, or left out by --valid-only",

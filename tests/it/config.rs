@@ -313,11 +313,17 @@ fn every_exit_code_is_what_a_command_ends_with() {
     };
     let total = ["--yes", "--expect-total", "topup:COP:2.00"];
     let with = |faults| [&simulate[..], &["--faults", faults]].concat();
-    let ends: [(i32, (Option<i32>, String)); 7] = [
+    let ends: [(i32, (Option<i32>, String)); 8] = [
         (0, run(&good, &simulate)),
         (2, run(&good, &["--no-such-flag"])),
         (3, run(&bad, &simulate)),
         (4, run(&good, &total)),
+        (5, {
+            let mut desk = Desk::new();
+            desk.set("TANDA_POLICY__ONE_PERSON_RUN", "refused");
+            let run = desk.tanda(&[&["run", &good], &total[..]].concat());
+            (run.status.code(), said(&run))
+        }),
         (6, run(&good, &with("refuse=100%"))),
         (7, run(&good, &with("conflict=100%"))),
         (8, {

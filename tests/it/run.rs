@@ -109,6 +109,37 @@ fn a_simulated_run_with_faults_ends_the_same() {
 }
 
 #[test]
+fn how_a_run_ended_is_told_to_programs_too() {
+    let desk = Desk::new();
+    let file = desk.write("pay.csv", &payroll(3));
+    let run = desk.tanda(&["run", &file, "--simulate", "--yes", "--json"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let told: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON alone");
+    let summary = &told["summary"];
+    assert_eq!(summary["simulated"], true);
+    assert_eq!(
+        summary["outcomes"]["succeeded"]["COP"]["topup"],
+        serde_json::json!({ "count": 3, "minor": 30_000 })
+    );
+    assert_eq!(summary["outcomes"].as_object().expect("statuses").len(), 1);
+}
+
+/// A policy holds the real bank back, not a rehearsal.
+#[test]
+fn where_one_person_may_not_pay_a_file_only_rehearsals_run() {
+    let bank = SimulatorProcess::start("");
+    let mut desk = Desk::at(&bank.url);
+    desk.set("TANDA_POLICY__ONE_PERSON_RUN", "refused");
+    let file = desk.write("pay.csv", &payroll(1));
+    let run = desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:100.00"]);
+    assert_eq!(run.status.code(), Some(5), "{}", said(&run));
+    assert!(said(&run).contains("Nothing was sent"), "{}", said(&run));
+    let rehearsal = desk.tanda(&["run", &file, "--simulate", "--yes"]);
+    assert_eq!(rehearsal.status.code(), Some(0), "{}", said(&rehearsal));
+    assert_eq!(bank.operations_heard(), 0);
+}
+
+#[test]
 fn bad_rows_are_all_named_and_nothing_is_sent() {
     let desk = Desk::new();
     let sample = project("samples/bad-rows.csv").display().to_string();

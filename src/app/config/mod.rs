@@ -51,6 +51,7 @@ pub(super) struct Config {
     pub(super) ledger: LedgerConfig,
     pub(super) engine: EngineConfig,
     pub(super) files: FilesConfig,
+    pub(super) policy: PolicyConfig,
     pub(super) log: LogConfig,
     #[serde(default)]
     pub(super) currency: BTreeMap<String, CurrencyConfig>,
@@ -113,6 +114,21 @@ pub(super) enum FenceConfig {
 pub(super) struct FilesConfig {
     pub(super) max_bytes: u64,
     pub(super) max_rows: u64,
+}
+
+/// `[policy]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyConfig {
+    pub(super) one_person_run: OnePersonRun,
+}
+
+/// Whether one person may pay a file.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnePersonRun {
+    Allowed,
+    Refused,
 }
 
 /// `[log]`

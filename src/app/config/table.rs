@@ -250,6 +250,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         meaning: "most rows in a file",
     },
     Setting {
+        name: "policy.one_person_run",
+        kind: Kind::Word(&["allowed", "refused"]),
+        unless_set: Unless::Is("allowed"),
+        meaning: "whether one person may pay a file with `tanda run`; `refused` leaves rehearsals only",
+    },
+    Setting {
         name: "log.level",
         kind: Kind::Word(&["error", "warn", "info", "debug"]),
         unless_set: Unless::Is("warn"),

@@ -27,10 +27,10 @@ use self::standing::{Accounts, Ended, walk};
 use super::expect::Expectation;
 use super::intake::{self, Taken, reading_rules};
 use super::requests::person;
-use super::{reading, say};
+use super::{reading, say, say_json};
 use crate::app::cli::RunArgs;
 use crate::app::compose::{self, House, Simulation};
-use crate::app::config::Config;
+use crate::app::config::{Config, OnePersonRun};
 use crate::app::exit::{Exit, Failure};
 use crate::app::held::{Circumstances, Words};
 use crate::app::signals::{self, Signal};
@@ -56,6 +56,7 @@ const STOPPING: &str = "stopping: calls under way are finished first; once more 
 
 pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<Exit, Failure> {
     let config = load(config, &args)?;
+    demand_policy(&config, &args)?;
     let rules = reading_rules(&config, &args.reading)?;
     let expected = Expectation::read(&args.reading, &rules.currencies)?;
     demand_consent(&args)?;
@@ -96,13 +97,17 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     let stopped_by = flow(flows, source, checked.ok).await?;
     let accounts = write_results(&house, &taken, &rules, &results, ended).await?;
     accounts.as_event().emit();
-    say(&report::summary(
-        &accounts,
-        checked.bad_rows(),
-        &results,
-        &rules.currencies,
-        args.simulate,
-    ));
+    let ending = report::Ending {
+        accounts: &accounts,
+        left_out: checked.bad_rows(),
+        results: &results,
+        is_simulated: args.simulate,
+    };
+    if args.json {
+        say_json(&ending.json());
+    } else {
+        say(&ending.text(&rules.currencies));
+    }
     house.close().await?;
     close_accounts(&accounts, checked)?;
     Ok(exit_of(&accounts, checked.bad_rows(), stopped_by))
@@ -131,6 +136,18 @@ async fn open_house(config: &Config, args: &RunArgs) -> Result<House, Failure> {
         seed: args.seed,
     };
     House::simulated(config, &simulation).await
+}
+
+/// Paying a file without a second person must not have been switched off.
+fn demand_policy(config: &Config, args: &RunArgs) -> Result<(), Failure> {
+    if args.simulate || config.policy.one_person_run == OnePersonRun::Allowed {
+        return Ok(());
+    }
+    let error = anyhow!(
+        "one person may not pay a file here (policy.one_person_run is refused). Nothing was sent; \
+         --simulate rehearses it. Ask whoever set the policy"
+    );
+    Err(Failure::new(Exit::Policy, error))
 }
 
 /// Without a person at the terminal, consent must stand on the command line.

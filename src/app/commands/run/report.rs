@@ -14,6 +14,7 @@ use crate::domain::money::Currencies;
 use crate::domain::outcome::Status;
 use crate::files::Checked;
 use crate::files::refusal::shown;
+use crate::wire::check::totals_shape;
 
 /// Most errors that are printed; all are counted.
 pub(super) const ERRORS_SHOWN: usize = 50;
@@ -86,58 +87,84 @@ fn push_left_out(text: &mut String, checked: &Checked) {
     }
 }
 
-/// How the run ended.
-pub(super) fn summary(
-    accounts: &Accounts,
-    left_out: u64,
-    results: &Path,
-    currencies: &Currencies,
-    is_simulated: bool,
-) -> String {
-    let mut text = String::new();
-    if is_simulated {
-        text.push_str(
-            "simulated: no real money moved, and nothing was sent to the bank. It ended so:\n",
-        );
-    }
-    for (status, words) in [
-        (Some(Status::Succeeded), "succeeded: the money moved"),
-        (
-            Some(Status::Rejected),
-            "rejected by the bank: no money moved; the result file says why",
-        ),
-        (
-            Some(Status::NotSent),
-            "not sent, and proven so: no money moved",
-        ),
-        (
-            Some(Status::Conflict),
-            "conflict: this entity_id was used before for something else; this row was not sent",
-        ),
-        (
-            Some(Status::InDoubt),
-            "in doubt: the money may have moved. Do not pay these another way. Run the same file \
-             again later: the bank is asked first, and nothing is paid twice",
-        ),
-        (
-            None,
-            "waiting: not sent yet. Run the same file again to send them",
-        ),
-    ] {
-        let totals = accounts.of(status);
-        if !totals.is_empty() {
-            writeln!(text, "{:>9} {words}", totals.count()).expect("a string takes it");
-            push_totals(&mut text, "            ", &totals, currencies);
+/// How a run ended.
+pub(super) struct Ending<'a> {
+    pub(super) accounts: &'a Accounts,
+    /// Rows that were wrong, and not sent because of `--valid-only`.
+    pub(super) left_out: u64,
+    pub(super) results: &'a Path,
+    pub(super) is_simulated: bool,
+}
+
+impl Ending<'_> {
+    /// For people.
+    pub(super) fn text(&self, currencies: &Currencies) -> String {
+        let mut text = String::new();
+        if self.is_simulated {
+            text.push_str(
+                "simulated: no real money moved, and nothing was sent to the bank. It ended so:\n",
+            );
         }
+        for (status, words) in [
+            (Some(Status::Succeeded), "succeeded: the money moved"),
+            (
+                Some(Status::Rejected),
+                "rejected by the bank: no money moved; the result file says why",
+            ),
+            (
+                Some(Status::NotSent),
+                "not sent, and proven so: no money moved",
+            ),
+            (
+                Some(Status::Conflict),
+                "conflict: this entity_id was used before for something else; this row was not sent",
+            ),
+            (
+                Some(Status::InDoubt),
+                "in doubt: the money may have moved. Do not pay these another way. Run the same file \
+                 again later: the bank is asked first, and nothing is paid twice",
+            ),
+            (
+                None,
+                "waiting: not sent yet. Run the same file again to send them",
+            ),
+        ] {
+            let totals = self.accounts.of(status);
+            if !totals.is_empty() {
+                writeln!(text, "{:>9} {words}", totals.count()).expect("a string takes it");
+                push_totals(&mut text, "            ", &totals, currencies);
+            }
+        }
+        let left_out = self.left_out;
+        if left_out > 0 {
+            writeln!(
+                text,
+                "{left_out:>9} invalid: left out and never sent; no money moved. Mend these rows and run \
+                 the file again"
+            )
+            .expect("a string takes it");
+        }
+        writeln!(text, "result file: {}", shown(self.results)).expect("a string takes it");
+        text
     }
-    if left_out > 0 {
-        writeln!(
-            text,
-            "{left_out:>9} invalid: left out and never sent; no money moved. Mend these rows and run \
-             the file again"
-        )
-        .expect("a string takes it");
+
+    /// For programs: counts and sums in minor units by status, currency and operation; a status that
+    /// no row has is left out.
+    pub(super) fn json(&self) -> serde_json::Value {
+        let statuses = Status::ALL.into_iter().map(Some).chain([None]);
+        let outcomes: serde_json::Map<_, _> = statuses
+            .map(|status| (status, self.accounts.of(status)))
+            .filter(|(_, totals)| !totals.is_empty())
+            .map(|(status, totals)| {
+                let word = status.unwrap_or(Status::Waiting).as_str();
+                (word.to_owned(), serde_json::json!(totals_shape(&totals)))
+            })
+            .collect();
+        serde_json::json!({ "summary": {
+            "simulated": self.is_simulated,
+            "results": shown(self.results),
+            "left_out": self.left_out,
+            "outcomes": outcomes,
+        }})
     }
-    writeln!(text, "result file: {}", shown(results)).expect("a string takes it");
-    text
 }
