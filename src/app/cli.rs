@@ -34,9 +34,13 @@ Examples:
 The same file can be run as often as you like: what is done is never done again.";
 
 use super::commands::cancel::CancelArgs;
+use super::commands::doctor::DoctorArgs;
+use super::commands::explain::ExplainArgs;
 use super::commands::hold::HoldArgs;
+use super::commands::ledger::LedgerCommand;
 use super::commands::reconcile::ReconcileArgs;
 use super::commands::settle::SettleArgs;
+use super::commands::status::StatusArgs;
 
 /// Moves money on prepaid cards in bulk, each job once.
 #[derive(Debug, Parser)]
@@ -92,6 +96,15 @@ pub(super) enum Command {
     /// Check a file, ask for confirmation, apply every row once, write the result file
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Tell everything that is known of one job: what became of its money, and how that is known
+    Explain(ExplainArgs),
+    /// Show what is in doubt, with its money; exit code 7 where something is
+    Status(StatusArgs),
+    /// Check settings, token, bank, ledger and clock; nothing is sent
+    Doctor(DoctorArgs),
+    /// Copy the ledger, or prune what is long over
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Ask the bank, now, about what is in doubt; nothing is sent
     Reconcile(ReconcileArgs),
     /// Say what became of a job in doubt, on evidence; the bank's list is asked first

@@ -130,6 +130,18 @@ impl House {
     }
 }
 
+/// Whose ledger the settings ask for: its namespace, and the bank of the base URL. Needs no token.
+pub(super) fn binding(config: &Config) -> Result<Binding, Failure> {
+    let settings = config
+        .settings(crate::engine::settings::Ending::WhenDry)
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    let base_url = BaseUrl::parse(&config.bank.base_url).map_err(bank_failure)?;
+    Ok(Binding {
+        namespace: settings.namespace,
+        bank_origin: base_url.origin(),
+    })
+}
+
 fn open_ledger(
     config: &Config,
     path: &Path,
@@ -147,7 +159,8 @@ fn open_ledger(
         .map_err(|error| Failure::new(Exit::Unusable, error))
 }
 
-fn bank_client(config: &BankConfig) -> Result<Arc<BankClient>, Failure> {
+/// The bank of these settings; calls nobody.
+pub(super) fn bank_client(config: &BankConfig) -> Result<Arc<BankClient>, Failure> {
     let token = match (&config.token, &config.token_file) {
         (_, Some(path)) => TokenSource::File(path.clone()),
         (Some(token), None) => TokenSource::Fixed(token.clone()),

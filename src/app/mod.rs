@@ -18,6 +18,7 @@ mod log;
 mod panics;
 mod signals;
 mod streams;
+mod words;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -86,6 +87,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Init => commands::init::init(config),
             Command::Check(args) => commands::check::check(config, &args),
             Command::Run(args) => commands::run::run(config, args).await,
+            Command::Explain(args) => commands::explain::explain(&load(config)?, &args),
+            Command::Status(args) => commands::status::status(&load(config)?, &args),
+            Command::Doctor(args) => commands::doctor::doctor(config, &args).await,
+            Command::Ledger(command) => commands::ledger::ledger(&load(config)?, &command),
             Command::Reconcile(args) => commands::reconcile::reconcile(&load(config)?, args).await,
             Command::Settle(args) => commands::settle::settle(&load(config)?, args).await,
             Command::Cancel(args) => commands::cancel::cancel(&load(config)?, args).await,

@@ -12,6 +12,24 @@ use reqwest::Url;
 use super::BankSetupError;
 use crate::domain::job::CardId;
 
+/// The bank's own test host (its documentation).
+const TEST_HOST: &str = "api.sandbox.cuentamono.com";
+/// Where real money moves (its documentation).
+const PRODUCTION_HOST: &str = "api.cuentamono.com";
+
+/// Which of the bank's places an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BankPlace {
+    /// The bank's own test host.
+    TestHost,
+    /// The bank's production host.
+    Production,
+    /// This very machine: a simulated bank, or a gateway to some other.
+    ThisMachine,
+    /// Any other host.
+    Other,
+}
+
 /// The bank's address, such as `https://api.sandbox.cuentamono.com`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(Url);
@@ -62,6 +80,17 @@ impl BaseUrl {
             .port_or_known_default()
             .expect("http and https have a known port");
         format!("{}://{host}:{port}", self.0.scheme())
+    }
+
+    /// Which of the bank's places this is, by its name.
+    #[must_use]
+    pub fn place(&self) -> BankPlace {
+        match self.0.host_str() {
+            Some(TEST_HOST) => BankPlace::TestHost,
+            Some(PRODUCTION_HOST) => BankPlace::Production,
+            Some(host) if is_loopback(host) => BankPlace::ThisMachine,
+            Some(_) | None => BankPlace::Other,
+        }
     }
 
     /// Whether what goes there is encrypted.
@@ -131,6 +160,19 @@ mod tests {
             let fault = BaseUrl::parse(text).expect_err(text).to_string();
             assert!(fault.contains(says), "{text}: {fault}");
             assert!(!fault.contains("pw"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn an_address_says_which_of_the_banks_places_it_is() {
+        for (text, place) in [
+            ("https://api.sandbox.cuentamono.com", BankPlace::TestHost),
+            ("https://API.cuentamono.com/", BankPlace::Production),
+            ("https://api.cuentamono.com.example", BankPlace::Other),
+            ("http://[::1]:1", BankPlace::ThisMachine),
+        ] {
+            let base = BaseUrl::parse(text).expect(text);
+            assert_eq!(base.place(), place, "{text}");
         }
     }
 

@@ -64,6 +64,9 @@ const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(20);
 /// How many unused connections are kept: more than calls usually run at once.
 const IDLE_CONNECTIONS_MAX: usize = 64;
 
+/// How a header begins whose token is for the bank's test host, as published examples show it.
+const SANDBOX_TOKEN: &[u8] = b"Bearer sandbox_";
+
 /// What a [`BankClient`] is built from.
 #[derive(Clone, Debug)]
 pub struct BankSettings {
@@ -125,6 +128,13 @@ impl BankClient {
     #[must_use]
     pub fn token_generation(&self) -> u64 {
         self.credential.lend().generation
+    }
+
+    /// Whether the token bears the mark of the bank's test host (`sandbox_…`).
+    #[must_use]
+    pub fn has_sandbox_token(&self) -> bool {
+        let lent = self.credential.lend();
+        lent.header.as_bytes().starts_with(SANDBOX_TOKEN)
     }
 
     /// One exchange: sends, reads the answer, notes the bank's time and a refused token.

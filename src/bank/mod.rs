@@ -18,7 +18,7 @@ mod credential;
 mod listing;
 mod retry_after;
 
-pub use base_url::BaseUrl;
+pub use base_url::{BankPlace, BaseUrl};
 pub use client::{BankClient, BankSettings};
 pub use credential::TokenSource;
 

@@ -93,8 +93,12 @@ pub struct Tombstone {
     pub generation: Generation,
     /// Its final status.
     pub status: Status,
+    /// Why, in a stable word.
+    pub reason: Option<String>,
     /// The event id of that outcome.
     pub event_id: EventId,
+    /// When its intent became durable.
+    pub begun_at: Timestamp,
     /// When it was settled.
     pub settled_at: Timestamp,
 }
@@ -114,6 +118,8 @@ pub struct OpenLine {
     pub begun_at: Timestamp,
     /// Why it is in doubt; none while it is being sent, or where a process was interrupted in it.
     pub doubt: Option<DoubtReason>,
+    /// When that became known.
+    pub in_doubt_since: Option<Timestamp>,
     /// Whether only a person can decide.
     pub person_needed: bool,
     /// Calls on record.
@@ -139,6 +145,7 @@ pub struct Overview {
     pub held_by: Option<(Person, Timestamp)>,
     /// Requests that are not answered yet.
     pub open_requests: Vec<Request>,
-    /// Outcomes not yet marked as published.
+    /// Outcomes not yet marked as published; an interim one that a final one has overtaken is not
+    /// published any more and does not count.
     pub unpublished: u64,
 }

@@ -131,12 +131,13 @@ pub fn of_conflict(copy: &Job, about: Circumstances<'_>) -> OutcomeMessage {
 }
 
 /// What is still known of the outcome of a job that was pruned: its event id says that it is the
-/// same, what it said besides is gone.
+/// same, its reason is kept, what it said besides is gone.
 #[must_use]
 pub fn of_pruned(
     entity_id: &EntityId,
     generation: Generation,
     status: Status,
+    reason: Option<String>,
     event_id: EventId,
     settled_at: Timestamp,
 ) -> OutcomeMessage {
@@ -154,7 +155,7 @@ pub fn of_pruned(
         generation: Some(generation.get()),
         attempts: 0,
         bank: None,
-        reason: Some("pruned".to_owned()),
+        reason: reason.or_else(|| Some("pruned".to_owned())),
         batch_id: None,
         line: None,
         received_at: None,

@@ -4,6 +4,8 @@
     reason = "an index that is not there is a failed test"
 )]
 
+mod prune;
+
 use std::path::Path;
 
 use rusqlite::Connection;

@@ -12,6 +12,7 @@ mod flow;
 mod ledger;
 mod logs;
 mod pause;
+mod people;
 mod requests;
 mod run;
 mod simulator;

@@ -10,11 +10,14 @@ pub(super) mod cancel;
 pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod config;
+pub(super) mod doctor;
 mod expect;
+pub(super) mod explain;
 pub(super) mod hold;
 pub(super) mod init;
 mod intake;
 pub(super) mod key;
+pub(super) mod ledger;
 pub(super) mod man;
 mod reading;
 pub(super) mod reconcile;
@@ -22,13 +25,16 @@ mod requests;
 pub(super) mod run;
 pub(super) mod settle;
 pub(super) mod simulator;
+pub(super) mod status;
 
 use anyhow::anyhow;
 
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
+use crate::app::streams::tell;
 use crate::domain::job::EntityId;
-use crate::ledger::Visitor;
+use crate::engine::ports::LedgerError;
+use crate::ledger::{OpenError, Visitor};
 
 /// A visit to the ledger of the settings.
 fn open_visit(config: &Config) -> Result<Visitor, Failure> {
@@ -36,6 +42,28 @@ fn open_visit(config: &Config) -> Result<Visitor, Failure> {
         .ledger_path()
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     Visitor::open(&path).map_err(|error| Failure::new(Exit::Unusable, error))
+}
+
+/// Warns where what this ledger says may be out of date: it is a copy, or has forgotten something.
+/// It can still be read.
+fn warn_of_stale(visitor: &Visitor) {
+    let why = match visitor.check_anchor() {
+        Ok(()) => return,
+        Err(OpenError::Forgot { how, .. }) => how.to_string(),
+        Err(error) => format!("{:#}", anyhow::Error::new(error)),
+    };
+    tell(&format!(
+        "warning: {} is a copy, or has forgotten something: {why}. What it says may be out of date: \
+         pay nothing because of it\n",
+        visitor.path().display()
+    ));
+}
+
+/// A ledger that cannot be read.
+fn unreadable(error: LedgerError) -> Failure {
+    let context = "what the ledger knows could not be read; nothing was sent and nothing was \
+                   changed. If the file is damaged, keep it as it is, with everything beside it";
+    Failure::new(Exit::Unusable, anyhow::Error::new(error).context(context))
 }
 
 /// An `entity_id` from the command line.

@@ -28,7 +28,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use self::desk::{Desk, Fate, Reader, Writer};
-pub use self::prune::PruneStep;
+pub use self::prune::{PrunePlace, PruneStep, Pruner};
 pub use self::visitor::Visitor;
 use super::error::OpenError;
 use super::place;
@@ -119,21 +119,6 @@ impl SqliteLedger {
             writes,
             path: path.to_owned(),
         })
-    }
-
-    /// Prunes jobs that settled before this time and whose outcomes are published, in one commit:
-    /// begins behind this row (0 at first) and looks at so many rows.
-    ///
-    /// # Errors
-    /// [`LedgerError`] where the ledger cannot be used any more.
-    pub async fn prune(
-        &self,
-        before: Timestamp,
-        after: i64,
-        rows: usize,
-    ) -> Result<PruneStep, LedgerError> {
-        let step = move |db: &_| prune::step(db, before, after, rows);
-        self.writes.call("pruning", step).await
     }
 
     /// Commits what waits, writes the anchor, closes the file and frees the lock. Every later call

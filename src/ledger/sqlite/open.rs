@@ -139,7 +139,12 @@ pub(super) fn visit(path: &Path) -> Result<(Connection, PathBuf), OpenError> {
 
 /// Whether a process owns this ledger.
 pub(super) fn is_locked(path: &Path) -> std::io::Result<bool> {
-    let lock = place::touch_file(&place::beside(path, ".lock"))?;
+    let lock = match File::open(place::beside(path, ".lock")) {
+        Ok(lock) => lock,
+        // Nobody has ever owned it: a copy, say, perhaps where nothing can be written.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
     match lock.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -353,21 +358,40 @@ fn anchor_of(path: &Path) -> PathBuf {
     place::beside(path, ".anchor")
 }
 
+/// The anchor is read first: the ledger of an owner goes on meanwhile, and is never behind it.
+pub(super) fn check_anchor_of_visit(db: &Connection, path: &Path) -> Result<(), OpenError> {
+    let anchor_path = anchor_of(path);
+    let anchor = read_anchor(path, &anchor_path)?;
+    let meta = Meta::read(db).map_err(sql(path, "reading how far it has come"))?;
+    compare_anchor(path, &anchor_path, anchor.as_ref(), &meta)
+}
+
 fn check_anchor(path: &Path, anchor_path: &Path, meta: &Meta) -> Result<(), OpenError> {
-    let anchor = Anchor::read(anchor_path).map_err(|error| {
+    let anchor = read_anchor(path, anchor_path)?;
+    compare_anchor(path, anchor_path, anchor.as_ref(), meta)
+}
+
+fn read_anchor(path: &Path, anchor_path: &Path) -> Result<Option<Anchor>, OpenError> {
+    Anchor::read(anchor_path).map_err(|error| {
         let kind = error.kind();
         if matches!(kind, ErrorKind::InvalidData | ErrorKind::UnexpectedEof) {
             corrupt(anchor_path, "an anchor that cannot be read")
         } else {
             fault(path, "reading its anchor")(error)
         }
-    })?;
-    anchor::compare(anchor.as_ref(), &meta.ledger_id, meta.sequence).map_err(|how| {
-        OpenError::Forgot {
-            path: path.to_owned(),
-            anchor: anchor_path.to_owned(),
-            how,
-        }
+    })
+}
+
+fn compare_anchor(
+    path: &Path,
+    anchor_path: &Path,
+    anchor: Option<&Anchor>,
+    meta: &Meta,
+) -> Result<(), OpenError> {
+    anchor::compare(anchor, &meta.ledger_id, meta.sequence).map_err(|how| OpenError::Forgot {
+        path: path.to_owned(),
+        anchor: anchor_path.to_owned(),
+        how,
     })
 }
 

@@ -1,21 +1,53 @@
 //! Pruning: what is over and long published gives way to a tombstone.
 //!
-//! *What it promises.* A pruned id keeps its generation, fingerprint, final status and event id for
-//! ever, so that it is never paid again and a copy of it is still answered or in conflict. Nothing
-//! that is open, in doubt or unpublished is touched, nor any generation of an id of which one is.
+//! *What it promises.* A pruned id keeps its generations, fingerprint, final status, reason, event id
+//! and when it was begun, for ever: it is never paid again, a copy of it is still answered or in
+//! conflict, and a later generation still asks the bank's list since the first. Nothing that is
+//! open, in doubt or unpublished is touched, nor any generation of an id of which one is. A commit
+//! is one step; between any two steps the ledger is whole.
 //!
 //! *What it refuses to know.* How long is long.
 
-use rusqlite::{Connection, params};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use super::trouble::Trouble;
+use super::{Binding, open, read, write};
 use crate::domain::digest::Digest;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Sight, Standing, StoredOutcome};
+use crate::engine::ports::{JobRef, LedgerError, Sight, Standing, StoredOutcome};
+use crate::ledger::anchor::Anchor;
+use crate::ledger::error::OpenError;
+use crate::ledger::history::Tombstone;
 use crate::wire;
+use crate::wire::outcome::OutcomeMessage;
+
+/// Jobs that may go: over, settled before this time and published, like every other generation of
+/// their id. An interim outcome that the final one overtook is never published, and does not count.
+const MAY_GO: &str = "NOT EXISTS (SELECT 1 FROM jobs AS g \
+    LEFT JOIN outcomes AS o ON o.id = g.final_outcome \
+    WHERE g.entity_id = j.entity_id \
+    AND (o.id IS NULL OR o.settled_at >= ?1 OR o.published_at IS NULL))";
+
+/// Where a step of a prune begins: jobs first, then facts about messages, which go only after the
+/// job that they are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrunePlace {
+    /// Behind this job's row.
+    Jobs(i64),
+    /// Behind this outcome's row.
+    Facts(i64),
+}
+
+impl PrunePlace {
+    /// Where the first step begins.
+    pub const START: Self = Self::Jobs(0);
+}
 
 /// One step of a prune.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,100 +57,306 @@ pub struct PruneStep {
     /// Facts about messages that were removed.
     pub facts: u64,
     /// Where the next step goes on; none after the last.
-    pub next: Option<i64>,
+    pub next: Option<PrunePlace>,
 }
 
-/// Prunes jobs that settled before this time, beginning behind this row, looking at so many rows;
-/// with the first step also facts about messages.
-pub(super) fn step(
+/// The one process that may prune a ledger, for as long as this lives.
+///
+/// It has a connection of its own, on which SQLite does not check foreign keys: for each row that
+/// goes, SQLite would search every other row for one that refers to it, and an index that spares
+/// it that would be written with every job. What refers to a job goes with it, and is counted.
+#[derive(Debug)]
+pub struct Pruner {
+    db: Connection,
+    // Held for as long as the file may be written.
+    _lock: File,
+    anchor_path: PathBuf,
+    ledger_id: String,
+    sequence: i64,
+}
+
+impl Pruner {
+    /// Opens a ledger and locks it, as [`SqliteLedger::open`](super::SqliteLedger::open) does.
+    ///
+    /// # Errors
+    /// [`OpenError`] where this ledger cannot be relied on, or not by this process.
+    pub fn open(path: &Path, binding: &Binding) -> Result<Self, OpenError> {
+        let opened = open::open(path, binding)?;
+        drop(opened.reader);
+        let db = opened.writer;
+        db.pragma_update(None, "foreign_keys", "OFF")
+            .map_err(open::fault(path, "preparing to prune it"))?;
+        Ok(Self {
+            db,
+            _lock: opened.lock,
+            anchor_path: opened.anchor_path,
+            ledger_id: opened.ledger_id,
+            sequence: opened.sequence,
+        })
+    }
+
+    /// How many jobs would go.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn count(&self, before: Timestamp) -> Result<u64, LedgerError> {
+        let count = || -> Result<u64, Trouble> {
+            let query = format!("SELECT count(*) FROM jobs AS j WHERE {MAY_GO}");
+            let count: i64 = self
+                .db
+                .query_row(&query, [before.as_millis()], |row| row.get(0))?;
+            Ok(u64::try_from(count).unwrap_or_default())
+        };
+        count().map_err(|trouble| LedgerError::new("counting what may be pruned", trouble))
+    }
+
+    /// Prunes what settled before this time, in one commit: begins at this place and looks at so
+    /// many rows.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be used any more; what earlier steps did stays.
+    pub fn step(
+        &mut self,
+        before: Timestamp,
+        place: PrunePlace,
+        rows: usize,
+    ) -> Result<PruneStep, LedgerError> {
+        self.commit(before, place, rows)
+            .map_err(|trouble| LedgerError::new("pruning", trouble))
+    }
+
+    fn commit(
+        &mut self,
+        before: Timestamp,
+        place: PrunePlace,
+        rows: usize,
+    ) -> Result<PruneStep, Trouble> {
+        let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        let step = step(&tx, before, place, rows)?;
+        if step.jobs == 0 && step.facts == 0 {
+            return Ok(step);
+        }
+        let sequence = self.sequence + 1;
+        write::set_sequence(&tx, sequence)?;
+        tx.commit()?;
+        self.sequence = sequence;
+        let control = read::control(&self.db)?;
+        Anchor::new(&self.ledger_id, sequence, control.as_ref())
+            .write(&self.anchor_path)
+            .map_err(Trouble::Anchor)?;
+        Ok(step)
+    }
+
+    /// Closes the file and frees the lock.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where closing fails.
+    pub fn close(self) -> Result<(), LedgerError> {
+        let closed = self.db.close();
+        closed.map_err(|(_, error)| LedgerError::new("closing", Trouble::Sql(error)))
+    }
+}
+
+fn step(
     db: &Connection,
     before: Timestamp,
-    after: i64,
+    place: PrunePlace,
     rows: usize,
 ) -> Result<PruneStep, Trouble> {
-    let last: Option<i64> = db.query_row(
-        "SELECT max(id) FROM (SELECT id FROM jobs WHERE id > ?1 ORDER BY id LIMIT ?2)",
-        params![after, i64::try_from(rows).unwrap_or(i64::MAX)],
-        |row| row.get(0),
-    )?;
-    db.pragma_update(None, "defer_foreign_keys", "ON")?;
     db.execute("INSERT INTO pruning (one) VALUES (1)", [])?;
-    let facts = if after == 0 { facts(db, before)? } else { 0 };
-    let jobs = match last {
-        Some(last) => jobs(db, before, after, last)?,
-        None => 0,
+    let step = match place {
+        PrunePlace::Jobs(after) => {
+            let last = last_of_page(db, "jobs", after, rows)?;
+            PruneStep {
+                jobs: match last {
+                    Some(last) => jobs(db, before, after, last)?,
+                    None => 0,
+                },
+                facts: 0,
+                next: Some(last.map_or(PrunePlace::Facts(0), PrunePlace::Jobs)),
+            }
+        }
+        PrunePlace::Facts(after) => {
+            let last = last_of_page(db, "outcomes", after, rows)?;
+            PruneStep {
+                jobs: 0,
+                facts: match last {
+                    Some(last) => facts(db, before, after, last)?,
+                    None => 0,
+                },
+                next: last.map(PrunePlace::Facts),
+            }
+        }
     };
     db.execute("DELETE FROM pruning", [])?;
-    Ok(PruneStep {
-        jobs,
-        facts,
-        next: last,
-    })
+    Ok(step)
 }
 
-fn facts(db: &Connection, before: Timestamp) -> Result<u64, Trouble> {
-    let removed = db.execute(
-        "DELETE FROM outcomes WHERE job IS NULL AND settled_at < ?1 AND published_at IS NOT NULL",
-        [before.as_millis()],
-    )?;
+/// The last of so many rows behind this one; none where there are no more.
+fn last_of_page(
+    db: &Connection,
+    table: &'static str,
+    after: i64,
+    rows: usize,
+) -> Result<Option<i64>, Trouble> {
+    let query =
+        format!("SELECT max(id) FROM (SELECT id FROM {table} WHERE id > ?1 ORDER BY id LIMIT ?2)");
+    // A step of no rows would come to the end at once.
+    let rows = i64::try_from(rows.max(1)).unwrap_or(i64::MAX);
+    let mut statement = db.prepare_cached(&query)?;
+    Ok(statement.query_row(params![after, rows], |row| row.get(0))?)
+}
+
+fn facts(db: &Connection, before: Timestamp, after: i64, last: i64) -> Result<u64, Trouble> {
+    let removed = db
+        .prepare_cached(
+            "DELETE FROM outcomes WHERE id > ?2 AND id <= ?3 AND job IS NULL \
+             AND settled_at < ?1 AND published_at IS NOT NULL AND (entity_id IS NULL \
+             OR NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.entity_id = outcomes.entity_id))",
+        )?
+        .execute(params![before.as_millis(), after, last])?;
     Ok(u64::try_from(removed).unwrap_or(u64::MAX))
 }
 
 fn jobs(db: &Connection, before: Timestamp, after: i64, last: i64) -> Result<u64, Trouble> {
-    db.execute_batch("CREATE TEMP TABLE IF NOT EXISTS pruned (id INTEGER PRIMARY KEY)")?;
-    db.execute("DELETE FROM temp.pruned", [])?;
-    let count = db.execute(
-        "INSERT INTO temp.pruned SELECT j.id FROM jobs AS j \
-         WHERE j.id > ?2 AND j.id <= ?3 AND NOT EXISTS \
-         (SELECT 1 FROM jobs AS g LEFT JOIN outcomes AS o ON o.id = g.final_outcome \
-          WHERE g.entity_id = j.entity_id AND (o.id IS NULL OR o.settled_at >= ?1 \
-          OR o.published_at IS NULL))",
-        params![before.as_millis(), after, last],
-    )?;
-    for statement in [
-        "INSERT INTO tombstones (entity_id, generation, fingerprint, status, event_id, settled_at) \
-         SELECT j.entity_id, j.generation, j.fingerprint, o.status, o.event_id, o.settled_at \
-         FROM temp.pruned AS p JOIN jobs AS j ON j.id = p.id \
-         JOIN outcomes AS o ON o.id = j.final_outcome",
-        "DELETE FROM attempts WHERE job IN (SELECT id FROM temp.pruned)",
-        "DELETE FROM asks WHERE job IN (SELECT id FROM temp.pruned)",
-        "DELETE FROM outcomes WHERE id IN (SELECT final_outcome FROM jobs WHERE id IN \
-         (SELECT id FROM temp.pruned) UNION ALL SELECT doubt_outcome FROM jobs WHERE id IN \
-         (SELECT id FROM temp.pruned))",
-        "DELETE FROM jobs WHERE id IN (SELECT id FROM temp.pruned)",
-    ] {
-        db.execute(statement, [])?;
+    let query = format!("SELECT j.id FROM jobs AS j WHERE j.id > ?2 AND j.id <= ?3 AND {MAY_GO}");
+    let ids = db
+        .prepare_cached(&query)?
+        .query_map(params![before.as_millis(), after, last], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<i64>>>()?;
+    for &id in &ids {
+        bury(db, id)?;
     }
-    Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    Ok(u64::try_from(ids.len()).unwrap_or(u64::MAX))
+}
+
+/// A job that goes, as far as its tombstone tells of it.
+struct Going {
+    entity_id: String,
+    doubt_outcome: Option<i64>,
+    final_outcome: i64,
+}
+
+/// Puts a tombstone in the place of a job and of everything that refers to it.
+fn bury(db: &Connection, id: i64) -> Result<(), Trouble> {
+    let going = db
+        .prepare_cached(
+            "SELECT j.entity_id, j.doubt_outcome, j.final_outcome, o.body FROM jobs AS j \
+             JOIN outcomes AS o ON o.id = j.final_outcome WHERE j.id = ?1",
+        )?
+        .query_row([id], |row| {
+            let body: Vec<u8> = row.get(3)?;
+            let reason = OutcomeMessage::decode(&body).and_then(|message| message.reason);
+            let going = Going {
+                entity_id: row.get(0)?,
+                doubt_outcome: row.get(1)?,
+                final_outcome: row.get(2)?,
+            };
+            Ok((going, reason))
+        })
+        .optional()?;
+    let (going, reason) = going.ok_or(Trouble::Stored("final outcome"))?;
+    let stands = db
+        .prepare_cached(
+            "INSERT INTO tombstones (entity_id, generation, fingerprint, status, reason, event_id, \
+             begun_at, begun_bank_at, settled_at) SELECT j.entity_id, j.generation, j.fingerprint, \
+             o.status, ?2, o.event_id, j.intent_at, j.intent_bank_at, o.settled_at \
+             FROM jobs AS j JOIN outcomes AS o ON o.id = j.final_outcome WHERE j.id = ?1",
+        )?
+        .execute(params![id, reason])?;
+    for statement in [
+        "DELETE FROM attempts WHERE job = ?1",
+        "DELETE FROM asks WHERE job = ?1",
+    ] {
+        db.prepare_cached(statement)?.execute([id])?;
+    }
+    let gone = db
+        .prepare_cached("DELETE FROM jobs WHERE id = ?1")?
+        .execute([id])?;
+    let outcomes = [Some(going.final_outcome), going.doubt_outcome];
+    for outcome in outcomes.into_iter().flatten() {
+        let gone = db
+            .prepare_cached("DELETE FROM outcomes WHERE id = ?1 AND job = ?2")?
+            .execute([outcome, id])?;
+        expect_one(gone)?;
+    }
+    db.prepare_cached("DELETE FROM panics WHERE entity_id = ?1")?
+        .execute([going.entity_id])?;
+    expect_one(stands).and_then(|()| expect_one(gone))
+}
+
+/// SQLite does not watch over references here, so that what is removed is counted.
+const fn expect_one(rows: usize) -> Result<(), Trouble> {
+    if rows == 1 {
+        Ok(())
+    } else {
+        Err(Trouble::Stored("job and its outcomes"))
+    }
+}
+
+/// Whether a tombstone stands in the place of this generation.
+pub(super) fn is_pruned(db: &Connection, job: &JobRef) -> Result<bool, Trouble> {
+    let mut statement =
+        db.prepare_cached("SELECT 1 FROM tombstones WHERE entity_id = ?1 AND generation = ?2")?;
+    Ok(statement.exists(params![job.entity_id.as_str(), job.generation.get()])?)
 }
 
 /// What a prune left of an id: its newest generation.
-pub(super) fn tombstone(db: &Connection, entity_id: &EntityId) -> Result<Option<Sight>, Trouble> {
+pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Option<Sight>, Trouble> {
     let mut statement = db.prepare_cached(
-        "SELECT generation, fingerprint, status, event_id, settled_at FROM tombstones \
-         WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
+        "SELECT * FROM tombstones WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
     )?;
     let mut rows = statement.query([entity_id.as_str()])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let generation = Generation::new(row.get(0)?).ok_or(Trouble::Stored("generation"))?;
-    let status: String = row.get(2)?;
-    let status = Status::parse(&status).ok_or(Trouble::Stored("status"))?;
-    let event_id = EventId::from_bytes(row.get(3)?);
-    let settled_at = Timestamp::from_millis(row.get(4)?);
-    let message = wire::outcome::of_pruned(entity_id, generation, status, event_id, settled_at);
+    let tombstone = tombstone(row)?;
     Ok(Some(Sight::Known {
-        generation,
-        fingerprint: Digest::from_bytes(row.get(1)?),
+        generation: tombstone.generation,
+        fingerprint: Digest::from_bytes(row.get("fingerprint")?),
         standing: Standing::Finished(StoredOutcome {
-            event_id,
+            event_id: tombstone.event_id,
             entity_id: Some(entity_id.clone()),
-            generation: Some(generation),
-            status,
-            body: message.encode(),
-            settled_at,
+            generation: Some(tombstone.generation),
+            status: tombstone.status,
+            body: message_of(entity_id, &tombstone).encode(),
+            settled_at: tombstone.settled_at,
             published: true,
         }),
     }))
+}
+
+fn message_of(entity_id: &EntityId, tombstone: &Tombstone) -> OutcomeMessage {
+    wire::outcome::of_pruned(
+        entity_id,
+        tombstone.generation,
+        tombstone.status,
+        tombstone.reason.clone(),
+        tombstone.event_id,
+        tombstone.settled_at,
+    )
+}
+
+/// What a prune left of an id, from its first generation on.
+pub(super) fn tombstones(db: &Connection, entity_id: &EntityId) -> Result<Vec<Tombstone>, Trouble> {
+    let mut statement =
+        db.prepare_cached("SELECT * FROM tombstones WHERE entity_id = ?1 ORDER BY generation")?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    let mut tombstones = Vec::new();
+    while let Some(row) = rows.next()? {
+        tombstones.push(tombstone(row)?);
+    }
+    Ok(tombstones)
+}
+
+fn tombstone(row: &Row<'_>) -> Result<Tombstone, Trouble> {
+    let status: String = row.get("status")?;
+    Ok(Tombstone {
+        generation: Generation::new(row.get("generation")?).ok_or(Trouble::Stored("generation"))?,
+        status: Status::parse(&status).ok_or(Trouble::Stored("status"))?,
+        reason: row.get("reason")?,
+        event_id: EventId::from_bytes(row.get("event_id")?),
+        begun_at: Timestamp::from_millis(row.get("begun_at")?),
+        settled_at: Timestamp::from_millis(row.get("settled_at")?),
+    })
 }

@@ -54,7 +54,7 @@ pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trou
 
 /// What is known of an id that no job's row bears: what a prune left, or a cancel.
 fn sight_without_row(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trouble> {
-    if let Some(tombstone) = prune::tombstone(db, entity_id)? {
+    if let Some(tombstone) = prune::sight(db, entity_id)? {
         return Ok(tombstone);
     }
     let cancelled = requests::is_cancelled(db, entity_id, Generation::FIRST)?;
@@ -119,6 +119,17 @@ pub(super) fn unpublished(db: &Connection, limit: usize) -> Result<Vec<StoredOut
     Ok(outcomes)
 }
 
+/// How many outcomes are to be published.
+pub(super) fn unpublished_count(db: &Connection) -> Result<u64, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT count(*) FROM outcomes AS o INDEXED BY outcomes_unpublished \
+         LEFT JOIN jobs AS j ON j.id = o.job WHERE o.published_at IS NULL \
+         AND (o.job IS NULL OR j.final_outcome IS NULL OR j.final_outcome = o.id)",
+    )?;
+    let count: i64 = statement.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
 /// Jobs without a final outcome, oldest first.
 pub(super) fn unsettled(
     db: &Connection,
@@ -156,7 +167,8 @@ pub(super) fn first_begun_at(
     entity_id: &EntityId,
 ) -> Result<Option<Moment>, Trouble> {
     let mut statement = db.prepare_cached(
-        "SELECT intent_at, intent_bank_at FROM jobs WHERE entity_id = ?1 \
+        "SELECT begun_at, begun_bank_at, generation FROM tombstones WHERE entity_id = ?1 \
+         UNION ALL SELECT intent_at, intent_bank_at, generation FROM jobs WHERE entity_id = ?1 \
          ORDER BY generation LIMIT 1",
     )?;
     let mut rows = statement.query([entity_id.as_str()])?;

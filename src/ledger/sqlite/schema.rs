@@ -190,12 +190,15 @@ CREATE INDEX requests_cancelled ON requests (entity_id, generation)
 CREATE INDEX requests_holding ON requests (id) WHERE wish IN ('pause', 'resume');
 
 CREATE TABLE tombstones (
-    entity_id   TEXT NOT NULL,
-    generation  INTEGER NOT NULL CHECK (generation >= 1),
-    fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 32),
-    status      TEXT NOT NULL,
-    event_id    BLOB NOT NULL CHECK (length(event_id) = 16),
-    settled_at  INTEGER NOT NULL,
+    entity_id     TEXT NOT NULL,
+    generation    INTEGER NOT NULL CHECK (generation >= 1),
+    fingerprint   BLOB NOT NULL CHECK (length(fingerprint) = 32),
+    status        TEXT NOT NULL,
+    reason        TEXT,
+    event_id      BLOB NOT NULL CHECK (length(event_id) = 16),
+    begun_at      INTEGER NOT NULL,
+    begun_bank_at INTEGER NOT NULL,
+    settled_at    INTEGER NOT NULL,
     PRIMARY KEY (entity_id, generation)
 ) STRICT, WITHOUT ROWID;
 

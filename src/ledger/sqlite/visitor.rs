@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::trouble::Trouble;
-use super::{open, read, requests};
+use super::{open, prune, read, requests};
 use crate::domain::job::{CardId, EntityId};
-use crate::domain::key::{EventId, Generation};
-use crate::domain::outcome::{DoubtReason, Status};
+use crate::domain::outcome::DoubtReason;
 use crate::domain::request::{Person, RequestId, Wish};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Answer, JobRef, LedgerError, OpenJob};
 use crate::ledger::error::OpenError;
 use crate::ledger::history::{
-    AskRecord, GenerationHistory, History, OpenLine, Overview, Publication, Tombstone,
+    AskRecord, GenerationHistory, History, OpenLine, Overview, Publication,
 };
+use crate::ledger::place;
 
 /// Requests shown in an overview: more than people read.
 const REQUESTS_SHOWN: usize = 100;
@@ -50,6 +50,27 @@ impl Visitor {
     pub fn is_owned(&self) -> Result<bool, LedgerError> {
         open::is_locked(&self.path)
             .map_err(|error| LedgerError::new("looking at the ledger's lock", error))
+    }
+
+    /// Whether this ledger remembers all that its anchor has seen. What a copy or an older file says
+    /// may be out of date.
+    ///
+    /// # Errors
+    /// [`OpenError`]: it has forgotten something, or its anchor cannot be read.
+    pub fn check_anchor(&self) -> Result<(), OpenError> {
+        open::check_anchor_of_visit(&self.db, &self.path)
+    }
+
+    /// The ledger's own file, behind every link.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many bytes may still be written where the ledger is; none where the system does not say.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        place::free_bytes(&self.path)
     }
 
     /// Makes a request durable. The owner answers it within a second or so; without an owner it waits
@@ -164,7 +185,7 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
         .optional()?;
     Ok(History {
         generations,
-        tombstones: tombstones(db, entity_id)?,
+        tombstones: prune::tombstones(db, entity_id)?,
         facts: publications(
             db,
             "SELECT event_id, entity_id, generation, status, body, settled_at, \
@@ -236,25 +257,6 @@ fn publications(
     Ok(publications)
 }
 
-fn tombstones(db: &Connection, entity_id: &EntityId) -> Result<Vec<Tombstone>, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT generation, status, event_id, settled_at FROM tombstones \
-         WHERE entity_id = ?1 ORDER BY generation",
-    )?;
-    let mut rows = statement.query([entity_id.as_str()])?;
-    let mut tombstones = Vec::new();
-    while let Some(row) = rows.next()? {
-        let status: String = row.get(1)?;
-        tombstones.push(Tombstone {
-            generation: Generation::new(row.get(0)?).ok_or(Trouble::Stored("generation"))?,
-            status: Status::parse(&status).ok_or(Trouble::Stored("status"))?,
-            event_id: EventId::from_bytes(row.get(2)?),
-            settled_at: Timestamp::from_millis(row.get(3)?),
-        });
-    }
-    Ok(tombstones)
-}
-
 fn open_line(db: &Connection, open: OpenJob) -> Result<OpenLine, Trouble> {
     let intent = open.intent;
     let about = JobRef {
@@ -268,6 +270,7 @@ fn open_line(db: &Connection, open: OpenJob) -> Result<OpenLine, Trouble> {
         line: intent.line,
         begun_at: intent.at.wall,
         job: intent.job,
+        in_doubt_since: open.doubt.as_ref().map(|(interim, _)| interim.settled_at),
         doubt: open.doubt.map(|(_, reason)| reason),
         person_needed: open.person_needed,
         attempts: u64::try_from(open.attempts.len()).unwrap_or(u64::MAX),
@@ -278,12 +281,6 @@ fn open_line(db: &Connection, open: OpenJob) -> Result<OpenLine, Trouble> {
 
 fn overview(db: &Connection) -> Result<Overview, Trouble> {
     let meta = open::Meta::read(db)?;
-    let unpublished: i64 = db.query_row(
-        "SELECT count(*) FROM outcomes INDEXED BY outcomes_unpublished \
-         WHERE published_at IS NULL",
-        [],
-        |row| row.get(0),
-    )?;
     Ok(Overview {
         ledger_id: meta.ledger_id,
         bound: meta.bound,
@@ -291,6 +288,6 @@ fn overview(db: &Connection) -> Result<Overview, Trouble> {
         control: read::control(db)?,
         held_by: requests::held_by(db)?,
         open_requests: requests::open(db, None, REQUESTS_SHOWN)?,
-        unpublished: u64::try_from(unpublished).unwrap_or_default(),
+        unpublished: read::unpublished_count(db)?,
     })
 }

@@ -8,7 +8,7 @@
 use rusqlite::{Connection, params};
 
 use super::trouble::Trouble;
-use super::{read, requests, verdict};
+use super::{prune, read, requests, verdict};
 use crate::domain::digest::Digest;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
@@ -84,8 +84,12 @@ pub(super) fn call_person(db: &Connection, job: &JobRef) -> Result<(), Trouble> 
     Ok(())
 }
 
-/// See `Ledger::note_ask`.
+/// See `Ledger::note_ask`. Before a later generation the bank is asked about the one before it; where
+/// that was pruned there is nothing left to keep an ask with.
 pub(super) fn note_ask(db: &Connection, job: &JobRef, ask: &AskNote) -> Result<(), Trouble> {
+    if prune::is_pruned(db, job)? {
+        return Ok(());
+    }
     let id = read::job_id(db, job)?;
     db.prepare_cached(
         "INSERT INTO asks (job, began, ended, finding, evidence) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -1,0 +1,79 @@
+//! This machine: the configuration, the currencies, the folder for private copies.
+//!
+//! *What it promises.* Looks; the only thing written is a file that is gone at once.
+//!
+//! *What it refuses to know.* The bank and the ledger.
+
+use std::path::Path;
+
+use super::Check;
+use crate::app::config::{Config, default_file};
+use crate::app::exit::Exit;
+use crate::domain::money::major_units;
+
+/// An amount that people know: fifty thousand in a currency of two minor digits.
+const EXAMPLE_MINOR: i128 = 5_000_000;
+
+/// Which file the settings are from.
+pub(super) fn file_in_use(file: Option<&Path>) -> String {
+    let path = file.map_or_else(default_file, Path::to_path_buf);
+    if file.is_some() || path.exists() {
+        path.display().to_string()
+    } else {
+        format!(
+            "no {} here, so built-in values and the environment",
+            path.display()
+        )
+    }
+}
+
+pub(super) fn configuration(file: Option<&Path>) -> Check {
+    Check::ok("configuration", format!("{}; no faults", file_in_use(file)))
+}
+
+/// What an amount of minor units is, so that a factor of a hundred is seen before money moves.
+pub(super) fn minor_digits(config: &Config) -> Vec<Check> {
+    let name = "minor digits";
+    let currencies = match config.currencies() {
+        Ok(currencies) => currencies,
+        Err(error) => {
+            let what = format!("{error:#}");
+            return vec![Check::fail(name, Exit::Usage, what, "correct [currency]")];
+        }
+    };
+    let lines = currencies.iter().map(|(currency, digits)| {
+        let example = major_units(EXAMPLE_MINOR, digits);
+        let factor = 10_u32.saturating_pow(digits);
+        let if_not = if digits == 0 {
+            "if the bank counts in hundredths, this is 100 times too much".to_owned()
+        } else {
+            format!("if the bank counts in whole {currency}, this is {factor} times too much")
+        };
+        Check::ok(
+            name,
+            format!(
+                "{currency} has {digits}: amount_minor {EXAMPLE_MINOR} is {currency} {example}; \
+                 {if_not}"
+            ),
+        )
+    });
+    lines.collect()
+}
+
+/// Whether a private copy of a file can be made.
+pub(super) fn spool(config: &Config) -> Check {
+    let folder = config.spool_dir();
+    let shown = folder.display();
+    match tempfile::tempfile_in(&folder) {
+        Ok(_) => Check::ok(
+            "spool",
+            format!("private copies of files can be made in {shown}"),
+        ),
+        Err(error) => Check::fail(
+            "spool",
+            Exit::Unusable,
+            format!("no private copy of a file can be made in {shown}: {error}"),
+            "give this user the right to write there, or make room",
+        ),
+    }
+}

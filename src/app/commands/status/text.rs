@@ -1,0 +1,188 @@
+//! How the ledger stands, for people.
+//!
+//! *What it promises.* The first line says whether anything is in doubt; what to do stands beside it.
+//!
+//! *What it refuses to know.* How it was counted.
+
+use std::fmt::Write as _;
+
+use super::Standing;
+use crate::app::words;
+use crate::domain::money::Totals;
+use crate::ledger::history::OpenLine;
+
+pub(super) fn of(standing: &Standing<'_>) -> String {
+    let mut text = String::new();
+    push_doubts(&mut text, standing);
+    push_begun(&mut text, standing);
+    push_lines(&mut text, standing);
+    push_rest(&mut text, standing);
+    text
+}
+
+fn push(text: &mut String, line: &str) {
+    writeln!(text, "{line}").expect("a string takes it");
+}
+
+fn push_doubts(text: &mut String, standing: &Standing<'_>) {
+    let open = standing.open;
+    if open.in_doubt.is_empty() {
+        if !standing.is_in_doubt() {
+            push(text, "Nothing is in doubt.");
+        }
+        return;
+    }
+    let jobs = words::counted(open.in_doubt.count(), "job is", "jobs are");
+    push(
+        text,
+        &format!("{jobs} IN DOUBT: the money may have moved. Do not pay these another way."),
+    );
+    push_totals(text, standing, &open.in_doubt);
+    if open.person_needed > 0 {
+        let jobs = words::counted(open.person_needed, "of them needs", "of them need");
+        push(
+            text,
+            &format!(
+                "  {jobs} a person: {}",
+                words::of_next(true, standing.is_owned)
+            ),
+        );
+    }
+    if open.person_needed < open.in_doubt.count() {
+        let next = words::of_next(false, standing.is_owned);
+        push(text, &format!("  What happens next: {next}"));
+    }
+}
+
+fn push_begun(text: &mut String, standing: &Standing<'_>) {
+    let begun = &standing.open.begun;
+    if begun.is_empty() {
+        return;
+    }
+    let jobs = words::counted(begun.count(), "job is", "jobs are");
+    if standing.is_owned {
+        push(text, &format!("{jobs} being sent now."));
+    } else {
+        let jobs = words::counted(begun.count(), "job was", "jobs were");
+        push(
+            text,
+            &format!(
+                "{jobs} INTERRUPTED: tanda was stopped or died while the money may have been \
+                 moving. Do not pay these another way; the next start asks the bank's list about \
+                 them first, and `tanda reconcile` asks now."
+            ),
+        );
+    }
+    push_totals(text, standing, begun);
+}
+
+fn push_totals(text: &mut String, standing: &Standing<'_>, totals: &Totals) {
+    for (currency, operation, sum) in totals.iter() {
+        let money = words::money(standing.currencies, currency, sum.minor);
+        let line = format!("  {operation:<10} {:>9}   {money}", sum.count);
+        push(text, &line);
+    }
+}
+
+fn push_lines(text: &mut String, standing: &Standing<'_>) {
+    let lines = &standing.open.lines;
+    if lines.is_empty() {
+        return;
+    }
+    push(text, "");
+    push(text, "The oldest:");
+    for line in lines {
+        push_line(text, standing, line);
+    }
+    let shown = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+    let more = standing.shown_count().saturating_sub(shown);
+    if more > 0 {
+        push(text, &format!("  … and {more} more (--limit N shows more)"));
+    }
+    push(
+        text,
+        "`tanda explain ENTITY_ID` tells everything about one of them.",
+    );
+    push(text, "");
+}
+
+fn push_line(text: &mut String, standing: &Standing<'_>, line: &OpenLine) {
+    let job = &line.job;
+    let since = line.in_doubt_since.unwrap_or(line.begun_at);
+    let ago = words::span(standing.now.since(since));
+    push(
+        text,
+        &format!(
+            "  {}  {} of {} on card {}, since {} ({ago} ago)",
+            words::tame(job.entity_id.as_str()),
+            job.operation,
+            words::amount(standing.currencies, job.amount),
+            job.card_id,
+            words::moment(since),
+        ),
+    );
+    let why = line.doubt.map_or_else(
+        || "interrupted: not asked about yet".to_owned(),
+        |reason| format!("{} ({})", words::of_doubt(reason), reason.as_str()),
+    );
+    push(text, &format!("      why: {why}"));
+    let asked = match &line.last_ask {
+        Some(ask) => format!(
+            "the bank's list was asked {}, last on {}: {} ({})",
+            words::counted(line.asks, "time", "times"),
+            words::moment(ask.ended),
+            words::of_finding(&ask.finding),
+            words::tame(&ask.finding)
+        ),
+        None => "the bank's list was not asked yet".to_owned(),
+    };
+    push(text, &format!("      asked: {asked}"));
+    let next = words::of_next(line.person_needed, standing.is_owned);
+    push(text, &format!("      next: {next}"));
+}
+
+fn push_rest(text: &mut String, standing: &Standing<'_>) {
+    let overview = standing.overview;
+    let owner = if standing.is_owned {
+        "a process of tanda is running on it"
+    } else {
+        "nothing is running on it"
+    };
+    let mut rows = vec![("ledger", format!("{owner}; commit {}", overview.sequence))];
+    if let Some((by, at)) = &overview.held_by {
+        let (by, at) = (words::tame(by.as_str()), words::moment(*at));
+        let held = format!("HELD by {by} since {at}: nothing is sent until `tanda resume`");
+        rows.push(("flow", held));
+    }
+    for request in &overview.open_requests {
+        let about = request.wish.entity_id().map_or_else(String::new, |id| {
+            format!(" about {}", words::tame(id.as_str()))
+        });
+        let asked = format!("{}{about}: not attended to yet", words::of_request(request));
+        rows.push(("request", asked));
+    }
+    if overview.unpublished > 0 {
+        let outcomes = words::counted(overview.unpublished, "outcome is", "outcomes are");
+        rows.push((
+            "outcomes",
+            format!("{outcomes} not told yet; the next start tells them"),
+        ));
+    }
+    rows.push(("bank's list", control(standing)));
+    for (name, value) in rows {
+        push(text, &format!("{name:<12} {value}"));
+    }
+}
+
+fn control(standing: &Standing<'_>) -> String {
+    match &standing.overview.control {
+        Some(control) => format!(
+            "proven on {}: it showed {}, which this ledger had paid",
+            words::moment(control.seen_at),
+            words::tame(control.entity_id.as_str())
+        ),
+        None => "not proven yet: until it has shown a payment of this ledger, that it does not \
+                 show a job proves nothing"
+            .to_owned(),
+    }
+}
