@@ -290,6 +290,24 @@ fn stopped_by(signal: &str) -> Option<i32> {
 
 /// Each documented exit code, by a command that ends with it. 1 is a broken invariant of ours,
 /// which no command can be made to show: `app::panics` and `app::exit` have their own tests.
+/// The sample of a production configuration is a good one, and each of its settings is taken.
+#[test]
+fn the_sample_configuration_is_good() {
+    let mut desk = bare_desk();
+    desk.unset("TANDA_LEDGER__URL");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/tanda.toml");
+    let shown = desk.tanda(&["--config", path, "config"]);
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    let shown = stdout(&shown);
+    let sample = std::fs::read_to_string(path).expect("a sample");
+    let values = sample.lines().filter_map(|line| line.split_once(" = "));
+    for (key, value) in values {
+        let value = value.trim_matches('"');
+        let is_shown = |line: &str| line.contains(key) && line.contains(value);
+        assert!(shown.lines().any(is_shown), "{key} = {value}:\n{shown}");
+    }
+}
+
 #[test]
 fn every_exit_code_is_what_a_command_ends_with() {
     let desk = bare_desk();
