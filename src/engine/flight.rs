@@ -11,27 +11,27 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::EngineError;
-use super::asking::{self, Reading};
 use super::orders::{Order, Orders, Reply, What};
 use super::pause::Pass;
 use super::ports::{
-    Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement, StoredOutcome,
+    Answer, AttemptNote, Begun, Intent, JobRef, OpenJob, Settlement, StoredOutcome,
 };
 use super::publish::{Published, publish};
 use super::receipts::Receipts;
-use super::settings::{Fence, POISON_PANICS};
+use super::settings::POISON_PANICS;
 use super::tower::{Signal, Tower};
 use crate::domain::digest::Digest;
 use crate::domain::job::Job;
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
-use crate::domain::listing::Finding;
 use crate::domain::outcome::{DoubtReason, NotSentReason, Outcome, Status};
 use crate::domain::progress::{Action, Event, Progress, Record, Stage, advance};
-use crate::domain::request::{Person, RequestId, Ruling};
+use crate::domain::request::{Person, RequestId};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::{Unclarity, UnclearCause, Verdict};
 use crate::telemetry;
 use crate::wire;
+
+mod doubt;
 
 /// How a flight ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -391,205 +391,6 @@ impl Pilot {
     fn note_whether_spent(&mut self, spent: bool) {
         if let Some(last) = self.notes.last_mut() {
             last.spent |= spent;
-        }
-    }
-
-    async fn enter_doubt(
-        &mut self,
-        progress: &Progress,
-        reason: DoubtReason,
-    ) -> Result<Published, LedgerError> {
-        let entity_id = self.intent.job.entity_id.clone();
-        telemetry::JobInDoubt {
-            entity_id: &entity_id,
-            reason: reason.as_str(),
-        }
-        .emit();
-        let settlement = self.settlement(progress, &Outcome::InDoubt(reason));
-        let kept = self.tower.ledger.doubt(settlement, reason).await?;
-        self.told_needs_longer = false;
-        let first_time = !std::mem::replace(&mut self.doubted, true);
-        if first_time {
-            if !kept.published && publish(&self.tower, &kept).await == Published::Stopped {
-                return Ok(Published::Stopped);
-            }
-            self.receipts.done(&kept).await;
-        }
-        self.tell(Signal::InDoubt(entity_id)).await;
-        Ok(Published::Yes)
-    }
-
-    async fn call_person(&self) -> Result<(), LedgerError> {
-        self.tower.ledger.call_person(self.job_ref()).await?;
-        let (entity_id, card_id) = (&self.intent.job.entity_id, &self.intent.job.card_id);
-        let card_opens = self.tower.settings.fence == Fence::UntilPersonNeeded;
-        telemetry::PersonNeeded {
-            entity_id,
-            card_id,
-            card_opens,
-        }
-        .emit();
-        Ok(())
-    }
-
-    /// Tells the river to wait for this job again: it is about to be called.
-    async fn tell_clean_start(&self) {
-        let entity_id = self.intent.job.entity_id.clone();
-        telemetry::CleanStart {
-            entity_id: &entity_id,
-        }
-        .emit();
-        self.tell(Signal::BegunAnew(entity_id)).await;
-    }
-
-    /// Tells the river, once each, that the first asks are over and that a person is needed.
-    async fn tell_how_long(&mut self, progress: &Progress) {
-        let Stage::InDoubt(doubt) = progress.stage() else {
-            return;
-        };
-        let entity_id = &self.intent.job.entity_id;
-        let (said, signal) = if doubt.person_needed() {
-            (
-                &mut self.told_person_needed,
-                Signal::PersonNeeded(entity_id.clone()),
-            )
-        } else if doubt.needs_longer() {
-            (
-                &mut self.told_needs_longer,
-                Signal::NeedsLonger(entity_id.clone()),
-            )
-        } else {
-            return;
-        };
-        if !std::mem::replace(said, true) {
-            self.tell(signal).await;
-        }
-    }
-
-    /// Asks at this time, or sooner where a person wants it; asks go on during a pause.
-    async fn ask(&mut self, progress: &Progress, at: Moment) -> Result<Step, EngineError> {
-        self.tell_how_long(progress).await;
-        let order = tokio::select! {
-            biased;
-            () = self.tower.stop.asked() => return Ok(Step::Landed(Landing::Stopped)),
-            order = self.orders.next() => match order {
-                Some(order) => Some(order),
-                None => return Ok(Step::Landed(Landing::Stopped)),
-            },
-            () = self.tower.clocks.sleep_until(at) => None,
-        };
-        if order
-            .as_ref()
-            .is_some_and(|order| order.what == What::Cancel)
-        {
-            let now = self.tower.clocks.now();
-            order.map(is_cancel);
-            return Ok(Step::Event(Event::Cancelled(now)));
-        }
-        let since = self.intent.at;
-        let Some(reading) = self.read_list(self.job_ref(), since).await? else {
-            return Ok(Step::Landed(Landing::Stopped));
-        };
-        let event = match order {
-            None => reading.asked(false),
-            Some(order) => self.follow_order(order, reading),
-        };
-        Ok(Step::Event(event))
-    }
-
-    /// What a person's order makes of what the list says. The list has the last word on what it
-    /// shows.
-    fn follow_order(&mut self, order: Order, reading: Reading) -> Event {
-        let found = match &reading.finding {
-            Finding::Found { .. } | Finding::FoundMore { .. } => true,
-            Finding::OtherContent
-            | Finding::Absent
-            | Finding::Ambiguous
-            | Finding::Unreadable
-            | Finding::Barred => false,
-        };
-        match order.what {
-            What::Rule { ruling, .. } if found => {
-                let words = format!(
-                    "the bank's list shows this job: it is succeeded by the bank's own word, not {} by \
-                     yours",
-                    ruling.as_str()
-                );
-                order.reply(match ruling {
-                    Ruling::Succeeded => Reply::Done(words),
-                    Ruling::NotSent => Reply::Declined(words),
-                });
-                reading.asked(true)
-            }
-            What::Rule {
-                ruling: Ruling::NotSent,
-                ..
-            } if self.may_still_arrive(reading.ended) => {
-                let words = "too early: what was sent last may still be executed. Look again when \
-                             the settle delay (engine.settle_delay_s) has passed since the last \
-                             attempt";
-                order.reply(Reply::Declined(words.to_owned()));
-                reading.asked(true)
-            }
-            What::Rule { request, ruling } => {
-                let answer = Answer {
-                    accepted: true,
-                    generation: Some(self.intent.generation),
-                    words: format!(
-                        "settled as {} by your word; the bank's list said: {}",
-                        ruling.as_str(),
-                        reading.finding.as_str()
-                    ),
-                    at: reading.ended.wall,
-                };
-                self.ruled = Some((request, answer));
-                order.reply(Reply::OnRecord);
-                Event::Ruled(ruling)
-            }
-            What::AskNow | What::Cancel => {
-                let said = reading.finding.as_str();
-                order.reply(Reply::Done(format!(
-                    "the bank was asked; its list said: {said}"
-                )));
-                reading.asked(true)
-            }
-        }
-    }
-
-    fn may_still_arrive(&self, now: Moment) -> bool {
-        let settle_delay = self.tower.settings.rules.asks.settle_delay();
-        now.wall.since(self.last_sent) < settle_delay
-    }
-
-    /// Asks whether an earlier generation was executed after all.
-    async fn prove(&mut self) -> Result<Step, EngineError> {
-        let again = self.again.clone();
-        let again = again.expect("only a later generation has something to prove");
-        let earlier = JobRef {
-            generation: again.earlier,
-            ..self.job_ref()
-        };
-        let Some(reading) = self.read_list(earlier, again.since).await? else {
-            return Ok(Step::Landed(Landing::Stopped));
-        };
-        telemetry::AskedBeforeAgain {
-            entity_id: &self.intent.job.entity_id,
-            finding: reading.finding.as_str(),
-        }
-        .emit();
-        Ok(Step::Event(reading.proved()))
-    }
-
-    /// One reading of the list, on record about this generation; none where the process stops.
-    async fn read_list(
-        &self,
-        about: JobRef,
-        since: Moment,
-    ) -> Result<Option<Reading>, LedgerError> {
-        tokio::select! {
-            biased;
-            () = self.tower.stop.asked() => Ok(None),
-            reading = asking::ask(&self.tower, &self.intent.job, &about, since) => reading.map(Some),
         }
     }
 

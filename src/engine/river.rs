@@ -12,13 +12,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::admission::{Decision, decide, tell};
 use super::flight::{Again, Flight, Landing, Start, fly};
-use super::lanes::{Lanes, Place};
+use super::lanes::Lanes;
 use super::orders::{Order, Orders};
 use super::pause::Pause;
-use super::ports::{Delivery, JobRef, LedgerError, OpenJob, Receipt, Sight, StoredOutcome};
-use super::publish::{Published, keep_marking, publish, publish_leftovers};
+use super::ports::{JobRef, LedgerError, OpenJob};
+use super::publish::{keep_marking, publish_leftovers};
 use super::receipts::{OpenReceipts, Receipts};
 use super::settings::{
     Ending, Fence, MARKS_WAITING, MAX_IN_DOUBT, RECOVERY_PAGE, REQUESTS_AT_ONCE, Settings,
@@ -28,19 +27,13 @@ use super::tower::{Signal, Tower};
 use super::{Ended, EngineError, Ports, asking, room};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job};
-use crate::domain::key::{EventId, Generation, IdempotencyKey};
-use crate::domain::outcome::{RULED, Status};
+use crate::domain::key::Generation;
 use crate::domain::request::{Request, RequestId};
 use crate::domain::time::Timestamp;
-use crate::wire;
-use crate::wire::outcome::OutcomeMessage;
 
 mod attend;
+mod intake;
 mod landing;
-
-/// The source is asked again when an eighth of the room is free, so that admission reads the ledger
-/// for many jobs at once.
-const REFILL_PARTS: usize = 8;
 
 pub(super) struct River {
     tower: Arc<Tower>,
@@ -287,237 +280,6 @@ impl River {
             self.take_up(open);
         }
         Ok(())
-    }
-
-    // ---- intake -------------------------------------------------------------------------------
-
-    /// How many deliveries there is room for.
-    pub(super) fn room(&self) -> usize {
-        self.tower
-            .settings
-            .in_flight
-            .saturating_sub(self.open_receipts.count())
-    }
-
-    /// Whether the source may be asked for more.
-    pub(super) fn takes_more(&self) -> bool {
-        let enough = (self.tower.settings.in_flight / REFILL_PARTS).max(1);
-        !self.dry && !self.stopping && self.in_doubt < MAX_IN_DOUBT && self.room() >= enough
-    }
-
-    /// Takes deliveries in: decides about each from what the ledger knows. None means that the
-    /// source is dry.
-    pub(super) async fn admit(&mut self, offered: Vec<Delivery>) -> Result<(), EngineError> {
-        self.dry = offered.is_empty();
-        let entity_ids = offered
-            .iter()
-            .map(|delivery| delivery.job.entity_id.clone())
-            .collect();
-        let sights = self.tower.ledger.look(entity_ids).await?;
-        for (delivery, sight) in offered.into_iter().zip(sights) {
-            self.admit_one(delivery, &sight).await?;
-        }
-        Ok(())
-    }
-
-    async fn admit_one(&mut self, delivery: Delivery, sight: &Sight) -> Result<(), EngineError> {
-        let fingerprint = delivery.job.fingerprint();
-        if let Some(taken) = self.jobs.get(&delivery.job.entity_id) {
-            let is_same = taken.fingerprint == fingerprint;
-            tell(&delivery.job, if is_same { "join" } else { "conflict" });
-            if is_same {
-                taken.receipts.add(delivery.receipt).await;
-                return Ok(());
-            }
-            let generation = taken.generation;
-            return self.refuse_copy(delivery, generation, fingerprint).await;
-        }
-        let decision = decide(sight, fingerprint, delivery.again.is_some());
-        tell(&delivery.job, decision.as_str());
-        match decision {
-            Decision::Run => {
-                self.take(delivery, fingerprint, false, None).await;
-                Ok(())
-            }
-            Decision::RunCancelled => {
-                self.take(delivery, fingerprint, true, None).await;
-                Ok(())
-            }
-            Decision::RunAgain { earlier, ended } => {
-                let again = self.earlier_generations(&delivery, earlier, &ended).await?;
-                self.take(delivery, fingerprint, false, again).await;
-                Ok(())
-            }
-            Decision::Replay(outcome) => {
-                self.reply(outcome, delivery.receipt).await;
-                Ok(())
-            }
-            Decision::Conflict(generation) => {
-                self.refuse_copy(delivery, generation, fingerprint).await
-            }
-            Decision::Join => self.join_from_ledger(delivery).await,
-        }
-    }
-
-    /// What the next generation of a job needs to know; none where nobody asked for one.
-    async fn earlier_generations(
-        &self,
-        delivery: &Delivery,
-        earlier: Generation,
-        ended: &StoredOutcome,
-    ) -> Result<Option<Again>, LedgerError> {
-        let Some(by) = delivery.again.clone() else {
-            return Ok(None);
-        };
-        let entity_id = delivery.job.entity_id.clone();
-        let since = self.tower.ledger.first_begun_at(entity_id).await?;
-        let reason = OutcomeMessage::decode(&ended.body).and_then(|message| message.reason);
-        Ok(Some(Again {
-            earlier,
-            was_ruled: reason.is_none_or(|reason| reason == RULED)
-                && ended.status == Status::NotSent,
-            since: since.unwrap_or_else(|| self.tower.clocks.now()),
-            by,
-        }))
-    }
-
-    async fn take(
-        &mut self,
-        delivery: Delivery,
-        fingerprint: Digest,
-        cancelled: bool,
-        again: Option<Again>,
-    ) {
-        let Delivery {
-            job,
-            source,
-            line,
-            received_at,
-            again: _,
-            receipt,
-        } = delivery;
-        let (card_id, entity_id) = (job.card_id.clone(), job.entity_id.clone());
-        let place = self.lanes.join(&card_id, &entity_id);
-        if place == Place::Shut {
-            receipt.back().await;
-            return;
-        }
-        let receipts = Receipts::new(self.open_receipts.clone());
-        receipts.add(receipt).await;
-        let taken = Taken {
-            job,
-            source,
-            line,
-            received_at,
-            fingerprint,
-            generation: again
-                .as_ref()
-                .map_or(Generation::FIRST, |again| again.earlier.next()),
-            again,
-            receipts,
-            panics: 0,
-            cancelled,
-            stand: Stand::Queued,
-            orders: None,
-        };
-        let start = taken.fresh_start();
-        self.jobs.insert(entity_id.clone(), taken);
-        if place == Place::First {
-            self.start(&entity_id, start);
-        }
-    }
-
-    /// The ledger has an open row that this process has not taken up, which only happens where a
-    /// flight ended between the look and now.
-    async fn join_from_ledger(&mut self, delivery: Delivery) -> Result<(), EngineError> {
-        let entity_id = delivery.job.entity_id.clone();
-        match self.find_open(&entity_id).await? {
-            Some(open) => {
-                self.take_up(open);
-                if let Some(taken) = self.jobs.get(&entity_id) {
-                    taken.receipts.add(delivery.receipt).await;
-                }
-                Ok(())
-            }
-            None => Box::pin(self.admit_again(delivery)).await,
-        }
-    }
-
-    async fn admit_again(&mut self, delivery: Delivery) -> Result<(), EngineError> {
-        let sights = self
-            .tower
-            .ledger
-            .look(vec![delivery.job.entity_id.clone()])
-            .await?;
-        if let Some(sight) = sights.into_iter().next() {
-            return self.admit_one(delivery, &sight).await;
-        }
-        delivery.receipt.back().await;
-        Ok(())
-    }
-
-    async fn find_open(&self, entity_id: &EntityId) -> Result<Option<OpenJob>, LedgerError> {
-        self.tower.ledger.open_job(entity_id.clone()).await
-    }
-
-    /// A copy of a job that says something else: recorded and published as a fact about the copy.
-    async fn refuse_copy(
-        &mut self,
-        delivery: Delivery,
-        generation: Generation,
-        fingerprint: Digest,
-    ) -> Result<(), EngineError> {
-        let Delivery {
-            job,
-            line,
-            received_at,
-            receipt,
-            ..
-        } = delivery;
-        let namespace = &self.tower.settings.namespace;
-        let event_id = EventId::of_conflict(namespace, &job.entity_id, generation, fingerprint);
-        let settled_at = self.tower.clocks.now().wall;
-        let about = wire::outcome::Circumstances {
-            event_id,
-            seq: 1,
-            generation,
-            key: IdempotencyKey::derive(namespace, &job.entity_id, generation),
-            attempts: 0,
-            line,
-            batch_id: None,
-            received_at,
-            settled_at,
-        };
-        let fact = StoredOutcome {
-            event_id,
-            entity_id: Some(job.entity_id.clone()),
-            generation: Some(generation),
-            status: Status::Conflict,
-            body: wire::outcome::of_conflict(&job, about).encode(),
-            settled_at,
-            published: false,
-        };
-        let kept = self.tower.ledger.note_fact(fact).await?;
-        self.reply(kept, receipt).await;
-        Ok(())
-    }
-
-    /// Publishes what the ledger has and answers the receipt, beside the flow.
-    async fn reply(&mut self, outcome: StoredOutcome, receipt: Box<dyn Receipt>) {
-        let receipts = Receipts::new(self.open_receipts.clone());
-        receipts.add(receipt).await;
-        self.answer(outcome, receipts);
-    }
-
-    fn answer(&mut self, outcome: StoredOutcome, receipts: Arc<Receipts>) {
-        let (tower, answered) = (Arc::clone(&self.tower), Arc::clone(&receipts));
-        let task = self.replies.spawn(async move {
-            match publish(&tower, &outcome).await {
-                Published::Yes => answered.done(&outcome).await,
-                Published::Stopped => answered.back().await,
-            }
-        });
-        self.replying.insert(task.id(), receipts);
     }
 
     // ---- flights ------------------------------------------------------------------------------

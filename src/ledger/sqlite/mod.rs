@@ -7,7 +7,8 @@
 //! *What it refuses to know.* Network file systems: SQLite's log does not work there.
 //!
 //! [`open`]: checks before use. [`schema`]: the tables. [`desk`]: the two threads. [`mod@write`] and
-//! [`read`]: the statements. [`requests`]: what people ask. [`prune`]: tombstones. [`visitor`]: other
+//! [`read`]: the statements. [`requests`]: what people ask. [`prune`] and
+//! [`tombstones`]: what gives way, and to what. [`visitor`]: other
 //! processes. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
 
 mod desk;
@@ -16,6 +17,7 @@ mod prune;
 mod read;
 mod requests;
 mod schema;
+mod tombstones;
 mod trouble;
 mod verdict;
 mod visitor;

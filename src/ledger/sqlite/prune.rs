@@ -11,20 +11,14 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::trouble::Trouble;
 use super::{Binding, open, read, write};
-use crate::domain::digest::Digest;
-use crate::domain::job::EntityId;
-use crate::domain::key::{EventId, Generation};
-use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{JobRef, LedgerError, Sight, Standing, StoredOutcome};
+use crate::engine::ports::LedgerError;
 use crate::ledger::anchor::Anchor;
 use crate::ledger::error::OpenError;
-use crate::ledger::history::Tombstone;
-use crate::wire;
 use crate::wire::outcome::OutcomeMessage;
 
 /// Jobs that may go: over, settled before this time and published, like every other generation of
@@ -292,71 +286,4 @@ const fn expect_one(rows: usize) -> Result<(), Trouble> {
     } else {
         Err(Trouble::Stored("job and its outcomes"))
     }
-}
-
-/// Whether a tombstone stands in the place of this generation.
-pub(super) fn is_pruned(db: &Connection, job: &JobRef) -> Result<bool, Trouble> {
-    let mut statement =
-        db.prepare_cached("SELECT 1 FROM tombstones WHERE entity_id = ?1 AND generation = ?2")?;
-    Ok(statement.exists(params![job.entity_id.as_str(), job.generation.get()])?)
-}
-
-/// What a prune left of an id: its newest generation.
-pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Option<Sight>, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT * FROM tombstones WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
-    )?;
-    let mut rows = statement.query([entity_id.as_str()])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
-    let tombstone = tombstone(row)?;
-    Ok(Some(Sight::Known {
-        generation: tombstone.generation,
-        fingerprint: Digest::from_bytes(row.get("fingerprint")?),
-        standing: Standing::Finished(StoredOutcome {
-            event_id: tombstone.event_id,
-            entity_id: Some(entity_id.clone()),
-            generation: Some(tombstone.generation),
-            status: tombstone.status,
-            body: message_of(entity_id, &tombstone).encode(),
-            settled_at: tombstone.settled_at,
-            published: true,
-        }),
-    }))
-}
-
-fn message_of(entity_id: &EntityId, tombstone: &Tombstone) -> OutcomeMessage {
-    wire::outcome::of_pruned(
-        entity_id,
-        tombstone.generation,
-        tombstone.status,
-        tombstone.reason.clone(),
-        tombstone.event_id,
-        tombstone.settled_at,
-    )
-}
-
-/// What a prune left of an id, from its first generation on.
-pub(super) fn tombstones(db: &Connection, entity_id: &EntityId) -> Result<Vec<Tombstone>, Trouble> {
-    let mut statement =
-        db.prepare_cached("SELECT * FROM tombstones WHERE entity_id = ?1 ORDER BY generation")?;
-    let mut rows = statement.query([entity_id.as_str()])?;
-    let mut tombstones = Vec::new();
-    while let Some(row) = rows.next()? {
-        tombstones.push(tombstone(row)?);
-    }
-    Ok(tombstones)
-}
-
-fn tombstone(row: &Row<'_>) -> Result<Tombstone, Trouble> {
-    let status: String = row.get("status")?;
-    Ok(Tombstone {
-        generation: Generation::new(row.get("generation")?).ok_or(Trouble::Stored("generation"))?,
-        status: Status::parse(&status).ok_or(Trouble::Stored("status"))?,
-        reason: row.get("reason")?,
-        event_id: EventId::from_bytes(row.get("event_id")?),
-        begun_at: Timestamp::from_millis(row.get("begun_at")?),
-        settled_at: Timestamp::from_millis(row.get("settled_at")?),
-    })
 }

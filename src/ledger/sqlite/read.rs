@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params};
 
 use super::trouble::Trouble;
-use super::{prune, requests, verdict};
+use super::{requests, tombstones, verdict};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job, Operation};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
@@ -54,7 +54,7 @@ pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trou
 
 /// What is known of an id that no job's row bears: what a prune left, or a cancel.
 fn sight_without_row(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trouble> {
-    if let Some(tombstone) = prune::sight(db, entity_id)? {
+    if let Some(tombstone) = tombstones::sight(db, entity_id)? {
         return Ok(tombstone);
     }
     let cancelled = requests::is_cancelled(db, entity_id, Generation::FIRST)?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::trouble::Trouble;
-use super::{open, prune, read, requests};
+use super::{open, read, requests, tombstones};
 use crate::domain::job::{CardId, EntityId};
 use crate::domain::outcome::DoubtReason;
 use crate::domain::request::{Person, RequestId, Wish};
@@ -185,7 +185,7 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
         .optional()?;
     Ok(History {
         generations,
-        tombstones: prune::tombstones(db, entity_id)?,
+        tombstones: tombstones::of(db, entity_id)?,
         facts: publications(
             db,
             "SELECT event_id, entity_id, generation, status, body, settled_at, \

@@ -8,7 +8,7 @@
 use rusqlite::{Connection, params};
 
 use super::trouble::Trouble;
-use super::{prune, read, requests, verdict};
+use super::{read, requests, tombstones, verdict};
 use crate::domain::digest::Digest;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
@@ -87,7 +87,7 @@ pub(super) fn call_person(db: &Connection, job: &JobRef) -> Result<(), Trouble> 
 /// See `Ledger::note_ask`. Before a later generation the bank is asked about the one before it; where
 /// that was pruned there is nothing left to keep an ask with.
 pub(super) fn note_ask(db: &Connection, job: &JobRef, ask: &AskNote) -> Result<(), Trouble> {
-    if prune::is_pruned(db, job)? {
+    if tombstones::is_pruned(db, job)? {
         return Ok(());
     }
     let id = read::job_id(db, job)?;
