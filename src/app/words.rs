@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::app::streams::is_visible;
 use crate::domain::money::{Amount, Currencies, Currency, major_units};
 use crate::domain::outcome::{DoubtReason, RULED, Status};
 use crate::domain::request::{Request, Wish};
@@ -276,13 +277,10 @@ pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
 pub(super) fn tame(text: &str) -> String {
     let mut tamed = String::with_capacity(text.len());
     for character in text.chars() {
-        let steers = character.is_control()
-            || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}');
-        if steers {
-            tamed.extend(character.escape_unicode());
-        } else {
+        if is_visible(character) {
             tamed.push(character);
+        } else {
+            tamed.extend(character.escape_unicode());
         }
     }
     tamed

@@ -352,6 +352,7 @@ fn the_doctor_finds_everything_well_and_sends_nothing() {
     let new = json(&new);
     assert_eq!(check(&new, "list access").0, "warn", "no card yet: {new}");
     assert_eq!(check(&new, "credential").0, "ok");
+    assert!(check(&new, "credential").1.contains("TANDA_BANK__TOKEN"));
     let pay = file(&desk, "pay.csv", &[row("E-0", "7", "1.00")]);
     exits(&run(&desk, &pay, "1.00"), 0);
     let heard = bank.operations_heard();
@@ -398,6 +399,11 @@ fn the_doctor_says_what_is_wrong_and_goes_on() {
     assert_eq!(level, "fail");
     assert!(what.contains("127.0.0.1:9"), "{what}");
     assert_eq!(check(&report, "minor digits").0, "ok");
+
+    // More than any disk of a test machine has.
+    desk.set("TANDA_LEDGER__MIN_FREE_MIB", "1048576");
+    let full = json(&desk.tanda(&["doctor", "--json"]));
+    assert_eq!(check(&full, "disk").0, "fail");
 
     desk.set("TANDA_ENGINE__CONCURENCY", "4");
     let misspelt = desk.tanda(&["doctor", "--json"]);

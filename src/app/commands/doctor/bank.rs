@@ -5,7 +5,6 @@
 //!
 //! *What it refuses to know.* Payments.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -39,7 +38,7 @@ pub(super) enum Probed {
     Nobody,
 }
 
-pub(super) async fn checks(config: &Config, probed: &Probed) -> Vec<Check> {
+pub(super) async fn checks(config: &Config, token_from: &str, probed: &Probed) -> Vec<Check> {
     let place = match BaseUrl::parse(&config.bank.base_url) {
         Ok(base_url) => base_url.place(),
         Err(error) => {
@@ -76,7 +75,7 @@ pub(super) async fn checks(config: &Config, probed: &Probed) -> Vec<Check> {
             return [credential, bank].into_iter().chain(rest).collect();
         }
     };
-    ask(config, place, &client, probed).await
+    ask(config, place, &client, token_from, probed).await
 }
 
 fn not_tried(name: &'static str, remedy: &str) -> Check {
@@ -86,7 +85,8 @@ fn not_tried(name: &'static str, remedy: &str) -> Check {
 async fn ask(
     config: &Config,
     place: BankPlace,
-    client: &Arc<BankClient>,
+    client: &BankClient,
+    token_from: &str,
     probed: &Probed,
 ) -> Vec<Check> {
     let no_card = CardId::parse(NO_CARD).expect("it has the form of a card id");
@@ -103,7 +103,7 @@ async fn ask(
         Err(_) => not_tried("list access", "the bank must take the token first"),
     };
     vec![
-        credential(&config.bank, place, client, &answered),
+        credential(token_from, place, client, &answered),
         bank(&config.bank, place, &answered, took),
         list,
         clock(client.time()),
@@ -111,16 +111,12 @@ async fn ask(
 }
 
 fn credential(
-    config: &BankConfig,
+    from: &str,
     place: BankPlace,
     client: &BankClient,
     answered: &Result<(), ListFault>,
 ) -> Check {
     let name = "credential";
-    let from = match &config.token_file {
-        Some(path) => format!("from the file {} (bank.token_file)", path.display()),
-        None => "from TANDA_BANK__TOKEN or bank.token".to_owned(),
-    };
     if place == BankPlace::Production && client.has_sandbox_token() {
         return Check::warn(
             name,

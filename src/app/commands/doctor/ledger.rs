@@ -14,10 +14,9 @@ use crate::app::words;
 use crate::ledger::Visitor;
 use crate::ledger::history::Overview;
 
-/// Room for some hundred thousand jobs, of about one KiB each with its indices: a large payroll.
-const ROOM_WARN_BYTES: u64 = 512 * 1024 * 1024;
-/// SQLite's log of 16 MiB, its checkpoint and a small payroll.
-const ROOM_FAIL_BYTES: u64 = 64 * 1024 * 1024;
+/// Room for some hundred thousand jobs beyond what must stay free, at about one KiB for each: a large
+/// payroll.
+const ROOM_WARN_MIB: u64 = 512;
 /// A mebibyte, for people.
 const MIB_BYTES: u64 = 1024 * 1024;
 /// Open jobs that are counted: beyond it, `status` counts.
@@ -62,7 +61,7 @@ pub(super) fn checks(config: &Config, visit: Result<&Visitor, &Failure>) -> Vec<
         ledger(visitor, &overview),
         binding(config, &overview),
         anchor(visitor),
-        room(visitor),
+        room(visitor, config.ledger.min_free_mib),
         open(visitor),
         control(&overview),
     ]
@@ -136,23 +135,24 @@ fn anchor(visitor: &Visitor) -> Check {
     }
 }
 
-fn room(visitor: &Visitor) -> Check {
+/// Below `ledger.min_free_mib` the flow pauses, so that the ledger never meets a full disk.
+fn room(visitor: &Visitor, min_free_mib: u64) -> Check {
     let name = "disk";
     let Some(bytes) = visitor.free_bytes() else {
         let what = "how much room there is cannot be told here";
         return Check::warn(name, what, "look at it by other means");
     };
-    let what = format!("{} MiB free where the ledger is", bytes / MIB_BYTES);
-    match bytes {
-        0..ROOM_FAIL_BYTES => {
-            let remedy = "make room: payments stop when it is full, and nothing is lost";
-            Check::fail(name, Exit::Unusable, what, remedy)
-        }
-        ROOM_FAIL_BYTES..ROOM_WARN_BYTES => {
-            Check::warn(name, what, "make room before the next large payroll")
-        }
-        ROOM_WARN_BYTES.. => Check::ok(name, what),
+    let free_mib = bytes / MIB_BYTES;
+    let what = format!("{free_mib} MiB free where the ledger is");
+    if free_mib < min_free_mib {
+        let what = format!("{what}, and ledger.min_free_mib asks for {min_free_mib}");
+        let remedy = "make room: payments pause below it, and nothing is lost";
+        return Check::fail(name, Exit::Unusable, what, remedy);
     }
+    if free_mib < ROOM_WARN_MIB.saturating_add(min_free_mib) {
+        return Check::warn(name, what, "make room before the next large payroll");
+    }
+    Check::ok(name, what)
 }
 
 fn open(visitor: &Visitor) -> Check {

@@ -19,7 +19,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::{say, say_json};
-use crate::app::config::Config;
+use crate::app::config::{Config, Flags, Shown};
 use crate::app::exit::{Exit, Failure};
 use crate::app::words;
 use crate::domain::job::CardId;
@@ -106,8 +106,8 @@ pub(in crate::app) async fn doctor(
     args: &DoctorArgs,
 ) -> Result<Exit, Failure> {
     let card = args.card.as_deref().map(card_of).transpose()?;
-    let checks = match Config::load(file) {
-        Ok(config) => all_checks(file, &config, card).await,
+    let checks = match Config::show(file, Flags::default()) {
+        Ok((settings, config)) => all_checks(file, &settings, &config, card).await,
         Err(error) => without_settings(file, error),
     };
     let exit = exit_of(&checks);
@@ -134,14 +134,20 @@ fn card_of(text: &str) -> Result<CardId, Failure> {
     })
 }
 
-async fn all_checks(file: Option<&Path>, config: &Config, card: Option<CardId>) -> Vec<Check> {
+async fn all_checks(
+    file: Option<&Path>,
+    settings: &[Shown],
+    config: &Config,
+    card: Option<CardId>,
+) -> Vec<Check> {
     let visit = ledger::visit(config);
     let mut checks = vec![settings::configuration(file)];
+    let token_from = settings::token_from(settings, config);
     let probed = match card {
         Some(card) => bank::Probed::Named(card),
         None => ledger::a_paid_job(visit.as_ref().ok()),
     };
-    checks.extend(bank::checks(config, &probed).await);
+    checks.extend(bank::checks(config, &token_from, &probed).await);
     checks.extend(ledger::checks(config, visit.as_ref()));
     checks.extend(settings::minor_digits(config));
     checks.push(settings::spool(config));

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::Check;
-use crate::app::config::{Config, default_file};
+use crate::app::config::{Config, Shown, default_file, file_in_use as existing_file};
 use crate::app::exit::Exit;
 use crate::domain::money::major_units;
 
@@ -16,19 +16,34 @@ const EXAMPLE_MINOR: i128 = 5_000_000;
 
 /// Which file the settings are from.
 pub(super) fn file_in_use(file: Option<&Path>) -> String {
-    let path = file.map_or_else(default_file, Path::to_path_buf);
-    if file.is_some() || path.exists() {
-        path.display().to_string()
-    } else {
-        format!(
+    let named = file.map(Path::to_path_buf);
+    match existing_file(file).or(named) {
+        Some(path) => path.display().to_string(),
+        None => format!(
             "no {} here, so built-in values and the environment",
-            path.display()
-        )
+            default_file().display()
+        ),
     }
 }
 
 pub(super) fn configuration(file: Option<&Path>) -> Check {
     Check::ok("configuration", format!("{}; no faults", file_in_use(file)))
+}
+
+/// Where the token comes from; never what it is.
+pub(super) fn token_from(settings: &[Shown], config: &Config) -> String {
+    let origin = |name: &str| {
+        let setting = settings.iter().find(|setting| setting.name == name)?;
+        setting.origin.as_deref()
+    };
+    match (&config.bank.token_file, origin("bank.token_file")) {
+        (Some(path), Some(origin)) => format!("from the file {} ({origin})", path.display()),
+        (Some(path), None) => format!("from the file {}", path.display()),
+        (None, _) => match origin("bank.token") {
+            Some(origin) => format!("from {origin}"),
+            None => "none is set".to_owned(),
+        },
+    }
 }
 
 /// What an amount of minor units is, so that a factor of a hundred is seen before money moves.

@@ -31,7 +31,7 @@ use super::answer::Answer;
 use crate::app::words;
 use crate::domain::request::{Person, Request, Ruling, Wish};
 use crate::domain::time::Timestamp;
-use crate::domain::verdict::{Deferral, Verdict};
+use crate::domain::verdict::Verdict;
 use crate::engine::ports::{self, AttemptNote};
 use crate::ledger::history::{AskRecord, GenerationHistory, Publication, Tombstone};
 use crate::wire::outcome::OutcomeMessage;
@@ -89,7 +89,6 @@ fn generation(generation: &GenerationHistory) -> Value {
 }
 
 fn attempt(attempt: &AttemptNote) -> Value {
-    let (cause, http_status) = cause_and_status(&attempt.verdict);
     let refusal = match &attempt.verdict {
         Verdict::Refused(refusal) => Some(refusal),
         Verdict::Accepted { .. } | Verdict::Deferred(_) | Verdict::Unclear(_) => None,
@@ -103,30 +102,13 @@ fn attempt(attempt: &AttemptNote) -> Value {
         "began": time(attempt.began),
         "ended": time(attempt.ended),
         "verdict": attempt.verdict.as_str(),
-        "cause": cause,
-        "http_status": http_status,
+        "cause": attempt.verdict.cause(),
+        "http_status": attempt.verdict.http_status(),
         "message": refusal.map(|refusal| refusal.message.as_str()),
         "error_codes": error_codes.unwrap_or_default(),
         "log_id": words::log_id_of(&attempt.verdict),
         "spent": attempt.spent,
     })
-}
-
-const fn cause_and_status(verdict: &Verdict) -> (Option<&'static str>, Option<u16>) {
-    match verdict {
-        Verdict::Accepted { http_status } => (None, Some(*http_status)),
-        Verdict::Refused(refusal) => (None, Some(refusal.http_status)),
-        Verdict::Deferred(deferral) => {
-            let status = match deferral {
-                Deferral::CredentialRefused { .. } => Some(401),
-                Deferral::NotAuthorized { .. } => Some(403),
-                Deferral::RateLimited { .. } => Some(429),
-                Deferral::NoConnection => None,
-            };
-            (Some(deferral.as_str()), status)
-        }
-        Verdict::Unclear(unclarity) => (Some(unclarity.cause.as_str()), unclarity.http_status),
-    }
 }
 
 fn ask(ask: &AskRecord) -> Value {
