@@ -75,7 +75,20 @@ pub(super) async fn checks(config: &Config, token_from: &str, probed: &Probed) -
             return [credential, bank].into_iter().chain(rest).collect();
         }
     };
+    if place == BankPlace::Production && client.has_sandbox_token() {
+        let why = "a token of the test host is not sent to the production host";
+        let rest = ["bank", "list access", "clock"].map(|name| not_tried(name, why));
+        return [wrong_place(token_from)].into_iter().chain(rest).collect();
+    }
     ask(config, place, &client, token_from, probed).await
+}
+
+fn wrong_place(from: &str) -> Check {
+    Check::warn(
+        "credential",
+        format!("{from}: it looks like a token of the bank's test host, for its production host"),
+        "give the production token, or set bank.base_url to the test host",
+    )
 }
 
 fn not_tried(name: &'static str, remedy: &str) -> Check {
@@ -103,29 +116,15 @@ async fn ask(
         Err(_) => not_tried("list access", "the bank must take the token first"),
     };
     vec![
-        credential(token_from, place, client, &answered),
+        credential(token_from, &answered),
         bank(&config.bank, place, &answered, took),
         list,
         clock(client.time()),
     ]
 }
 
-fn credential(
-    from: &str,
-    place: BankPlace,
-    client: &BankClient,
-    answered: &Result<(), ListFault>,
-) -> Check {
+fn credential(from: &str, answered: &Result<(), ListFault>) -> Check {
     let name = "credential";
-    if place == BankPlace::Production && client.has_sandbox_token() {
-        return Check::warn(
-            name,
-            format!(
-                "{from}: it looks like a token of the bank's test host, for its production host"
-            ),
-            "give the production token, or set bank.base_url to the test host",
-        );
-    }
     let renew = "give the bank's current token; it is never shown here";
     match answered {
         Ok(()) => Check::ok(name, format!("{from}; the bank takes it")),
