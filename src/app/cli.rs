@@ -36,8 +36,8 @@ The same file can be run as often as you like: what is done is never done again.
 use super::commands::cancel::CancelArgs;
 use super::commands::doctor::DoctorArgs;
 use super::commands::explain::ExplainArgs;
-use super::commands::hold::HoldArgs;
 use super::commands::ledger::LedgerCommand;
+use super::commands::pause::PauseArgs;
 use super::commands::reconcile::ReconcileArgs;
 use super::commands::settle::SettleArgs;
 use super::commands::status::StatusArgs;
@@ -112,9 +112,9 @@ pub(super) enum Command {
     /// Do not send these jobs any more, if they can still be held back
     Cancel(CancelArgs),
     /// Hold the flow of whichever process pays, until it is resumed
-    Pause(HoldArgs),
+    Pause(PauseArgs),
     /// Let the flow go on
-    Resume(HoldArgs),
+    Resume(PauseArgs),
     /// Run the simulated bank as a server
     Simulator(SimulatorArgs),
     /// Print the idempotency key of a job, as the bank gets it

@@ -35,6 +35,15 @@ pub(super) enum Exit {
 }
 
 impl Exit {
+    /// The one of two that says more is wrong.
+    pub(super) fn worse(self, other: Self) -> Self {
+        if other.code() > self.code() {
+            other
+        } else {
+            self
+        }
+    }
+
     pub(super) const fn code(self) -> u8 {
         match self {
             Self::Done => 0,

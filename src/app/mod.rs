@@ -13,9 +13,9 @@ mod commands;
 mod compose;
 mod config;
 mod exit;
-mod held;
 mod log;
 mod panics;
+mod pauses;
 mod signals;
 mod streams;
 mod words;
@@ -94,8 +94,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Reconcile(args) => commands::reconcile::reconcile(&load(config)?, args).await,
             Command::Settle(args) => commands::settle::settle(&load(config)?, args).await,
             Command::Cancel(args) => commands::cancel::cancel(&load(config)?, args).await,
-            Command::Pause(args) => commands::hold::pause(&load(config)?, args).await,
-            Command::Resume(args) => commands::hold::resume(&load(config)?, args).await,
+            Command::Pause(args) => commands::pause::pause(&load(config)?, args).await,
+            Command::Resume(args) => commands::pause::resume(&load(config)?, args).await,
             Command::Simulator(args) => commands::simulator::simulator(args).await,
             Command::Key(args) => commands::key::key(config, &args),
             Command::Config(args) => commands::config::config(config, cli.log.flags(), &args),

@@ -43,6 +43,7 @@ use crate::domain::progress::IllegalStep;
 
 pub use self::clock::SystemClock;
 pub use self::pause::{Hold, HoldKind, Pause, PauseCause};
+pub use self::river::attend::too_late;
 
 /// The doors that a run of the engine uses, besides its source.
 #[derive(Clone)]

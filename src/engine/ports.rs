@@ -185,7 +185,7 @@ pub trait Ledger: Send + Sync {
 
     /// Who holds the flow, and since when: the newest pause that no resume followed, answered or
     /// not.
-    async fn held_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError>;
+    async fn paused_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError>;
 }
 
 /// One generation of one job.

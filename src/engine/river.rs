@@ -31,7 +31,7 @@ use crate::domain::key::Generation;
 use crate::domain::request::{Request, RequestId};
 use crate::domain::time::Timestamp;
 
-mod attend;
+pub(super) mod attend;
 mod intake;
 mod landing;
 
@@ -120,7 +120,7 @@ impl River {
     ) -> Result<Self, EngineError> {
         let (mut river, requests) = Self::still(ports, settings, stop).await?;
         room::look(&river.tower).await?;
-        if let Some((person, since)) = river.tower.ledger.held_by().await? {
+        if let Some((person, since)) = river.tower.ledger.paused_by().await? {
             river.hold_for(&person, since);
         }
         river.recover().await?;

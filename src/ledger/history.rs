@@ -142,7 +142,7 @@ pub struct Overview {
     /// The positive control, if it is on record.
     pub control: Option<Control>,
     /// Who holds the flow, and since when.
-    pub held_by: Option<(Person, Timestamp)>,
+    pub paused_by: Option<(Person, Timestamp)>,
     /// Requests that are not answered yet.
     pub open_requests: Vec<Request>,
     /// Outcomes not yet marked as published; an interim one that a final one has overtaken is not

@@ -485,7 +485,7 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
-    async fn held_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
+    async fn paused_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
         let books = self.books();
         let newest = books
             .requests

@@ -666,7 +666,7 @@ async fn the_newest_pause_or_resume_says_who_holds_the_flow(ledger: &dyn Ledger)
     let (ana, beto) = ("Ana", "Beto");
     let by = |name| Person::parse(name).expect("a name");
     let at = Timestamp::from_millis(1_700_000_002_000);
-    assert_eq!(ledger.held_by().await.expect("a read"), None);
+    assert_eq!(ledger.paused_by().await.expect("a read"), None);
     for (wish, name, held) in [
         (Wish::Pause, ana, Some(ana)),
         (Wish::Pause, beto, Some(beto)),
@@ -676,7 +676,7 @@ async fn the_newest_pause_or_resume_says_who_holds_the_flow(ledger: &dyn Ledger)
     ] {
         ledger.request(wish, by(name), at).await.expect("asked");
         let holds = held.map(|name| (by(name), at));
-        assert_eq!(ledger.held_by().await.expect("a read"), holds);
+        assert_eq!(ledger.paused_by().await.expect("a read"), holds);
     }
 }
 

@@ -7,13 +7,14 @@
 
 use clap::Args;
 
-use super::requests::{ON_RECORD, Unowned, person, put, unusable};
+use super::requests::{Put, Unowned, person, put, unusable};
 use super::{entity_id, open_visit, say, say_json};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::domain::job::EntityId;
 use crate::domain::outcome::Status;
 use crate::domain::request::Wish;
+use crate::engine::too_late;
 use crate::ledger::Visitor;
 
 #[derive(Debug, Args)]
@@ -38,30 +39,19 @@ pub(in crate::app) async fn cancel(config: &Config, args: CancelArgs) -> Result<
         .collect::<Result<Vec<_>, _>>()?;
     let mut exit = Exit::Done;
     let (wishes, over) = apart(&open_visit(config)?, wishes)?;
-    for (entity_id, status) in over {
+    for (wish, status) in over {
         exit = Exit::Input;
-        let words = format!("too late: this job is {status}, which is final");
-        tell_one(args.json, &entity_id, false, true, &words);
+        tell(args.json, &Put::declined(wish, too_late(status)));
     }
     for put in put(config, wishes, &by, Unowned::Leave).await? {
-        let Wish::Cancel(entity_id) = &put.wish else {
-            continue;
-        };
-        let refused = put.answer.as_ref().is_some_and(|answer| !answer.accepted);
-        let words = match &put.answer {
-            Some(answer) => answer.words.as_str(),
-            None => ON_RECORD,
-        };
-        if refused {
-            exit = Exit::Input;
-        }
-        tell_one(args.json, entity_id, !refused, put.answer.is_some(), words);
+        exit = exit.worse(put.exit());
+        tell(args.json, &put);
     }
     Ok(exit)
 }
 
 /// Jobs that are over, with their status.
-type Over = Vec<(EntityId, Status)>;
+type Over = Vec<(Wish, Status)>;
 
 /// What may still be cancelled, and what is over.
 fn apart(visitor: &Visitor, wishes: Vec<Wish>) -> Result<(Vec<Wish>, Over), Failure> {
@@ -71,23 +61,19 @@ fn apart(visitor: &Visitor, wishes: Vec<Wish>) -> Result<(Vec<Wish>, Over), Fail
             Some(entity_id) => visitor.history(entity_id).map_err(unusable)?,
             None => continue,
         };
-        match (wish.entity_id(), history.final_status()) {
-            (Some(entity_id), Some(status)) => over.push((entity_id.clone(), status)),
-            (_, _) => open.push(wish),
+        match history.final_status() {
+            Some(status) => over.push((wish, status)),
+            None => open.push(wish),
         }
     }
     Ok((open, over))
 }
 
-fn tell_one(as_json: bool, entity_id: &EntityId, accepted: bool, answered: bool, words: &str) {
+fn tell(as_json: bool, put: &Put) {
     if as_json {
-        say_json(&serde_json::json!({
-            "entity_id": entity_id.as_str(),
-            "accepted": accepted,
-            "answered": answered,
-            "answer": words,
-        }));
+        say_json(&put.json());
     } else {
-        say(&format!("{entity_id}: {words}\n"));
+        let name = put.wish.entity_id().map_or("", EntityId::as_str);
+        say(&format!("{name}: {}\n", put.words()));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use super::requests::{Put, Unowned, person, put, unusable};
+use super::requests::{Put, State, Unowned, person, put, unusable};
 use super::{entity_id, open_visit, say, say_json};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
@@ -107,9 +107,9 @@ fn open_ids(visitor: &Visitor) -> Result<Vec<EntityId>, Failure> {
 /// What was said of jobs that could not be asked about.
 fn declined(puts: &[Put]) -> BTreeMap<EntityId, String> {
     let of_job = |put: &Put| {
-        let answer = put.answer.as_ref().filter(|answer| !answer.accepted)?;
-        let entity_id = put.wish.entity_id()?;
-        Some((entity_id.clone(), answer.words.clone()))
+        let is_open = matches!(&put.state, State::Answered(answer) if answer.accepted);
+        let entity_id = put.wish.entity_id().filter(|_| !is_open)?;
+        Some((entity_id.clone(), put.words().to_owned()))
     };
     puts.iter().filter_map(of_job).collect()
 }

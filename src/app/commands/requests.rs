@@ -19,6 +19,7 @@ use crate::app::compose::House;
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::app::streams::tell;
+use crate::domain::job::EntityId;
 use crate::domain::request::{Person, RequestId, Wish};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Answer, Clock as _, Sink, SinkError, StoredOutcome};
@@ -47,8 +48,77 @@ pub(super) enum Unowned {
 pub(super) struct Put {
     pub(super) wish: Wish,
     pub(super) at: Timestamp,
-    /// None where it is on record for the next process.
-    pub(super) answer: Option<Answer>,
+    pub(super) state: State,
+}
+
+/// How far a request has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The owner, or this command in its place, has answered.
+    Answered(Answer),
+    /// Nobody owns the ledger: the next process attends to it before anything else.
+    OnRecord,
+    /// A process owns the ledger and has not answered in time. It may still do so.
+    OwnerSilent,
+}
+
+impl Put {
+    /// A request that was not even put.
+    pub(super) fn declined(wish: Wish, words: String) -> Self {
+        let at = SystemClock.wall();
+        let answer = Answer {
+            accepted: false,
+            generation: None,
+            words,
+            at,
+        };
+        Self {
+            wish,
+            at,
+            state: State::Answered(answer),
+        }
+    }
+
+    /// A stable word: `accepted`, `declined` or `on_record`.
+    pub(super) const fn state_word(&self) -> &'static str {
+        match &self.state {
+            State::Answered(answer) if answer.accepted => "accepted",
+            State::Answered(_) => "declined",
+            State::OnRecord | State::OwnerSilent => "on_record",
+        }
+    }
+
+    /// For the one who asked.
+    pub(super) fn words(&self) -> &str {
+        match &self.state {
+            State::Answered(answer) => &answer.words,
+            State::OnRecord => {
+                "on record: the next process that pays attends to it before it sends anything"
+            }
+            State::OwnerSilent => {
+                "on record, but the process that owns the ledger has not answered: do not take it \
+                 as done. It may still be attended to; look at that process, and at `tanda status`"
+            }
+        }
+    }
+
+    pub(super) const fn exit(&self) -> Exit {
+        match &self.state {
+            State::Answered(answer) if answer.accepted => Exit::Done,
+            State::Answered(_) => Exit::Input,
+            State::OnRecord => Exit::Done,
+            State::OwnerSilent => Exit::Unusable,
+        }
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "wish": self.wish.as_str(),
+            "entity_id": self.wish.entity_id().map(EntityId::as_str),
+            "state": self.state_word(),
+            "answer": self.words(),
+        })
+    }
 }
 
 /// A person's name from the command line.
@@ -146,34 +216,29 @@ async fn await_answers(
     let mut has_said = false;
     let mut puts = Vec::with_capacity(asked.len());
     for (id, wish) in asked {
-        let answer = loop {
+        let state = loop {
             if let Some(answer) = visitor.answer_of(id).map_err(unusable)? {
-                break Some(answer);
+                break State::Answered(answer);
             }
             if !is_owned(visitor)? {
                 match unowned {
-                    Unowned::Leave => break None,
+                    Unowned::Leave => break State::OnRecord,
                     Unowned::Attend => {
                         if let Some(house) = own(config)? {
                             attend(config, house).await?;
-                            break visitor.answer_of(id).map_err(unusable)?;
                         }
                     }
                 }
             }
             if began.elapsed() > ANSWER_LIMIT {
-                break None;
+                break State::OwnerSilent;
             }
             if began.elapsed() > SAY_AFTER && !std::mem::replace(&mut has_said, true) {
                 tell("waiting for the process that owns the ledger to answer …\n");
             }
             sleep(LOOK_EVERY).await;
         };
-        puts.push(Put { wish, at, answer });
+        puts.push(Put { wish, at, state });
     }
     Ok(puts)
 }
-
-/// What is said of a request that nobody has answered yet.
-pub(super) const ON_RECORD: &str =
-    "on record: the next process that pays attends to it before it sends anything";

@@ -10,7 +10,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 
-use super::requests::{ON_RECORD, Unowned, person, put};
+use super::requests::{State, Unowned, person, put};
 use super::{entity_id, say, say_json};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
@@ -72,20 +72,20 @@ pub(in crate::app) async fn settle(config: &Config, args: SettleArgs) -> Result<
         evidence,
     };
     let put = put(config, vec![wish], &by, Unowned::Attend).await?;
-    let answer = put.into_iter().next().and_then(|put| put.answer);
-    let accepted = answer.as_ref().is_some_and(|answer| answer.accepted);
-    let words = answer.map_or_else(|| ON_RECORD.to_owned(), |answer| answer.words);
+    let Some(put) = put.into_iter().next() else {
+        return Ok(Exit::Done);
+    };
     if args.json {
-        say_json(&serde_json::json!({
-            "entity_id": args.entity_id,
-            "accepted": accepted,
-            "answer": words,
-        }));
+        say_json(&put.json());
     } else {
-        let done = if accepted { "done" } else { "not done" };
-        say(&format!("{done}: {words}\n"));
+        let done = match &put.state {
+            State::Answered(answer) if answer.accepted => "done: ",
+            State::Answered(_) => "not done: ",
+            State::OnRecord | State::OwnerSilent => "",
+        };
+        say(&format!("{done}{}\n", put.words()));
     }
-    Ok(if accepted { Exit::Done } else { Exit::Input })
+    Ok(put.exit())
 }
 
 /// A decision about money asks for more than a "y".

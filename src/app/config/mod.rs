@@ -25,7 +25,7 @@ use serde::Deserialize;
 use self::reading::{Origin, Reading, absolute_from_env, credentials, environment};
 use self::relations::RELATIONS;
 use self::table::Written;
-use super::held::Circumstances;
+use super::pauses::Circumstances;
 use crate::domain::key::Namespace;
 use crate::domain::money::{Amount, Currencies, Currency, minor_units};
 use crate::domain::progress::Rules;

@@ -43,7 +43,7 @@ pub(super) async fn watch_requests(
 }
 
 /// What is said about a job that has its final outcome.
-fn too_late(status: Status) -> String {
+pub fn too_late(status: Status) -> String {
     format!("too late: this job is {status}, which is final")
 }
 

@@ -262,8 +262,8 @@ impl Ledger for SqliteLedger {
         self.writes.call("answering a request", answer).await
     }
 
-    async fn held_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
-        let find = move |db: &_| requests::held_by(db);
+    async fn paused_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
+        let find = move |db: &_| requests::paused_by(db);
         self.reads.call("reading who holds the flow", find).await
     }
 }

@@ -78,8 +78,8 @@ pub(super) fn answer(db: &Connection, id: RequestId, answer: &Answer) -> Result<
     Ok(())
 }
 
-/// See `Ledger::held_by`.
-pub(super) fn held_by(db: &Connection) -> Result<Option<(Person, Timestamp)>, Trouble> {
+/// See `Ledger::paused_by`.
+pub(super) fn paused_by(db: &Connection) -> Result<Option<(Person, Timestamp)>, Trouble> {
     let mut statement = db.prepare_cached(
         "SELECT * FROM requests INDEXED BY requests_holding \
          WHERE wish IN ('pause', 'resume') ORDER BY id DESC LIMIT 1",

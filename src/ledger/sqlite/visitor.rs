@@ -286,7 +286,7 @@ fn overview(db: &Connection) -> Result<Overview, Trouble> {
         bound: meta.bound,
         sequence: meta.sequence,
         control: read::control(db)?,
-        held_by: requests::held_by(db)?,
+        paused_by: requests::paused_by(db)?,
         open_requests: requests::open(db, None, REQUESTS_SHOWN)?,
         unpublished: read::unpublished_count(db)?,
     })

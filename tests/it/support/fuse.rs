@@ -222,7 +222,7 @@ impl Ledger for Fused<dyn Ledger> {
         self.around(self.inner.answer(request, answer)).await
     }
 
-    async fn held_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
-        self.inner.held_by().await
+    async fn paused_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError> {
+        self.inner.paused_by().await
     }
 }

@@ -78,11 +78,11 @@ fn ledger(visitor: &Visitor, overview: &Overview) -> Check {
         }
     };
     let what = format!("{path}; can be read; commit {}; {owner}", overview.sequence);
-    match &overview.held_by {
+    match &overview.paused_by {
         Some((by, at)) => Check::warn(
             "ledger",
             format!(
-                "{what}; the flow is HELD by {by} since {}",
+                "{what}; the flow is PAUSED by {by} since {}",
                 words::moment(*at)
             ),
             "nothing is sent until `tanda resume --by NAME`",

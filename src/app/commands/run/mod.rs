@@ -32,7 +32,7 @@ use crate::app::cli::RunArgs;
 use crate::app::compose::{self, House, Simulation};
 use crate::app::config::{Config, OnePersonRun};
 use crate::app::exit::{Exit, Failure};
-use crate::app::held::{Circumstances, Words};
+use crate::app::pauses::{Circumstances, Words};
 use crate::app::signals::{self, Signal};
 use crate::app::streams::tell;
 use crate::domain::job::CardId;

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::sync::watch;
 
-use crate::app::held::{Circumstances, Words};
+use crate::app::pauses::{Circumstances, Words};
 use crate::app::streams::{show_bar, tell};
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;

@@ -43,7 +43,7 @@ pub(super) fn object(standing: &Standing<'_>) -> Value {
             "totals": totals(&open.begun),
         },
         "jobs": open.lines.iter().map(line).collect::<Vec<_>>(),
-        "held": overview.held_by.as_ref().map(|(by, since)| json!({
+        "paused": overview.paused_by.as_ref().map(|(by, since)| json!({
             "by": by.as_str(),
             "since": since.to_string(),
         })),

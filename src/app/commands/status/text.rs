@@ -149,9 +149,9 @@ fn push_rest(text: &mut String, standing: &Standing<'_>) {
         "nothing is running on it"
     };
     let mut rows = vec![("ledger", format!("{owner}; commit {}", overview.sequence))];
-    if let Some((by, at)) = &overview.held_by {
+    if let Some((by, at)) = &overview.paused_by {
         let (by, at) = (words::tame(by.as_str()), words::moment(*at));
-        let held = format!("HELD by {by} since {at}: nothing is sent until `tanda resume`");
+        let held = format!("PAUSED by {by} since {at}: nothing is sent until `tanda resume`");
         rows.push(("flow", held));
     }
     for request in &overview.open_requests {

@@ -7,14 +7,14 @@
 
 use clap::Args;
 
-use super::requests::{Unowned, person, put};
+use super::requests::{State, Unowned, person, put};
 use super::{say, say_json};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::domain::request::Wish;
 
 #[derive(Debug, Args)]
-pub(in crate::app) struct HoldArgs {
+pub(in crate::app) struct PauseArgs {
     /// Who asks
     #[arg(long, value_name = "NAME")]
     by: String,
@@ -23,27 +23,40 @@ pub(in crate::app) struct HoldArgs {
     json: bool,
 }
 
-pub(in crate::app) async fn pause(config: &Config, args: HoldArgs) -> Result<Exit, Failure> {
+pub(in crate::app) async fn pause(config: &Config, args: PauseArgs) -> Result<Exit, Failure> {
     let unowned = "held: nothing is running now, and whatever is started sends nothing until \
                    `tanda resume`";
     hold(config, args, Wish::Pause, unowned).await
 }
 
-pub(in crate::app) async fn resume(config: &Config, args: HoldArgs) -> Result<Exit, Failure> {
+pub(in crate::app) async fn resume(config: &Config, args: PauseArgs) -> Result<Exit, Failure> {
     let unowned = "resumed: nothing is running now, and whatever is started may send";
     hold(config, args, Wish::Resume, unowned).await
 }
 
-async fn hold(config: &Config, args: HoldArgs, wish: Wish, unowned: &str) -> Result<Exit, Failure> {
+async fn hold(
+    config: &Config,
+    args: PauseArgs,
+    wish: Wish,
+    unowned: &str,
+) -> Result<Exit, Failure> {
     let by = person(&args.by)?;
-    let holds = wish == Wish::Pause;
     let put = put(config, vec![wish], &by, Unowned::Leave).await?;
-    let answer = put.into_iter().next().and_then(|put| put.answer);
-    let words = answer.map_or_else(|| unowned.to_owned(), |answer| answer.words);
+    let Some(put) = put.into_iter().next() else {
+        return Ok(Exit::Done);
+    };
+    let words = match put.state {
+        State::OnRecord => unowned,
+        State::Answered(_) | State::OwnerSilent => put.words(),
+    };
     if args.json {
-        say_json(&serde_json::json!({ "held": holds, "answer": words }));
+        say_json(&serde_json::json!({
+            "wish": put.wish.as_str(),
+            "state": put.state_word(),
+            "answer": words,
+        }));
     } else {
         say(&format!("{words}\n"));
     }
-    Ok(Exit::Done)
+    Ok(put.exit())
 }
