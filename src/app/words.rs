@@ -51,6 +51,10 @@ pub(super) const fn of_doubt(reason: DoubtReason) -> &'static str {
         DoubtReason::Interrupted => {
             "tanda was stopped or died while this may have been at the bank"
         }
+        DoubtReason::OtherContent => {
+            "the bank's list shows this entity_id with an operation or amount that was never asked \
+             for under it"
+        }
         DoubtReason::Panicked => {
             "a fault of tanda stopped the work on it after it may have been sent"
         }

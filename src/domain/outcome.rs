@@ -73,6 +73,20 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Whether it is proof, or a person's word, that no money moved: then a later generation of the job
+    /// may follow.
+    #[must_use]
+    pub const fn may_be_followed(self) -> bool {
+        match self {
+            Self::Rejected | Self::NotSent => true,
+            Self::Succeeded | Self::Invalid | Self::Conflict | Self::InDoubt | Self::Waiting => {
+                false
+            }
+        }
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -182,11 +196,13 @@ pub enum DoubtReason {
     Interrupted,
     /// Its task panicked after the intent.
     Panicked,
+    /// It was to be run again, and the bank's list shows it with content that no generation had.
+    OtherContent,
 }
 
 impl DoubtReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::WindowClosed,
         Self::AttemptsSpent,
         Self::Conflict,
@@ -195,6 +211,7 @@ impl DoubtReason {
         Self::Cancelled,
         Self::Interrupted,
         Self::Panicked,
+        Self::OtherContent,
     ];
 
     /// Reads the word; `None` for any other.
@@ -215,6 +232,7 @@ impl DoubtReason {
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
             Self::Panicked => "panicked",
+            Self::OtherContent => "other_content",
         }
     }
 }

@@ -661,14 +661,15 @@ fn i1_a_later_generation_is_sent_only_after_a_list_that_does_not_show_the_job() 
     let found = Finding::Found { operation_id: None };
     let (_, action) = step(again(), proved(found, false));
     assert!(matches!(action, Action::Settle(Outcome::Succeeded(_))));
-    for finding in [
-        Finding::OtherContent,
-        Finding::Ambiguous,
-        Finding::Unreadable,
-        Finding::Barred,
-    ] {
+    for finding in [Finding::Ambiguous, Finding::Unreadable, Finding::Barred] {
         assert_eq!(step(again(), proved(finding, true)).1, Action::GiveBack);
     }
+    let (progress, action) = step(again(), proved(Finding::OtherContent, true));
+    assert!(
+        matches!(action, Action::EnterDoubt { .. }),
+        "I5: {action:?}"
+    );
+    assert!(progress.may_have_been_executed());
     assert!(
         advance(&RULES, again(), Event::Turn(at(0))).is_err(),
         "no call before the list was asked"

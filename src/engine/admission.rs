@@ -9,7 +9,6 @@ use super::ports::{Sight, Standing, StoredOutcome};
 use crate::domain::digest::Digest;
 use crate::domain::job::Job;
 use crate::domain::key::Generation;
-use crate::domain::outcome::Status;
 use crate::telemetry;
 
 /// What to do with a delivery.
@@ -71,7 +70,7 @@ pub(super) fn decide(sight: &Sight, fingerprint: Digest, again: bool) -> Decisio
             generation,
             standing: Standing::Finished(outcome),
             ..
-        } if again && may_run_again(outcome.status) => Decision::RunAgain {
+        } if again && outcome.status.may_be_followed() => Decision::RunAgain {
             earlier: *generation,
             ended: outcome.clone(),
         },
@@ -88,17 +87,5 @@ pub(super) fn decide(sight: &Sight, fingerprint: Digest, again: bool) -> Decisio
             standing: Standing::InDoubt(_),
             ..
         } => Decision::Join,
-    }
-}
-
-/// Whether this status is proof that no money moved.
-const fn may_run_again(status: Status) -> bool {
-    match status {
-        Status::Rejected | Status::NotSent => true,
-        Status::Succeeded
-        | Status::Invalid
-        | Status::Conflict
-        | Status::InDoubt
-        | Status::Waiting => false,
     }
 }

@@ -76,8 +76,22 @@ pub(super) struct Again {
     pub(super) was_ruled: bool,
     /// When the first was begun.
     pub(super) since: Moment,
+    /// What each of them said, where that was something else.
+    pub(super) said: Vec<Job>,
+    /// Whether this one is cancelled.
+    pub(super) cancelled: bool,
     /// Who asked for this one.
     pub(super) by: Person,
+}
+
+impl Again {
+    /// Proves first that nothing moved; where it is cancelled, it ends at its turn instead.
+    fn begin(&self, progress: Progress) -> Progress {
+        if self.cancelled {
+            return progress.closing(NotSentReason::Cancelled);
+        }
+        progress.again(self.was_ruled)
+    }
 }
 
 /// Flies a job until it is settled or the process stops.
@@ -190,7 +204,7 @@ impl Pilot {
                 (progress, action)
             }
             Start::Again(again) => {
-                let progress = progress.again(again.was_ruled);
+                let progress = again.begin(progress);
                 let action = progress.first_action(now);
                 (progress, action)
             }
@@ -235,10 +249,11 @@ impl Pilot {
         let interrupted = record.attempts == 0;
         self.intent.at = open.intent.at;
         self.intent.body_sha256 = open.intent.body_sha256;
-        self.last_sent = open
-            .attempts
-            .last()
-            .map_or(open.intent.at.wall, |attempt| attempt.ended);
+        // Attempts are on record only once a job is in doubt: it may have been sent for as long as
+        // its process lived.
+        let recorded = open.attempts.last().map(|attempt| attempt.ended);
+        let recorded = recorded.unwrap_or(open.intent.at.wall);
+        self.last_sent = recorded.max(self.tower.called_until.unwrap_or(now.wall));
         if interrupted {
             self.notes.push(AttemptNote {
                 number: 1,

@@ -16,6 +16,7 @@
 
 mod admission;
 mod asking;
+mod beat;
 mod clock;
 mod flight;
 mod lanes;

@@ -67,6 +67,17 @@ impl Orders {
         (sender, orders)
     }
 
+    /// The next order; a ruling only while somebody still waits for what comes of it.
+    pub(super) async fn next_awaited(&mut self) -> Option<Order> {
+        loop {
+            let order = self.next().await?;
+            let is_ruling = matches!(order.what, What::Rule { .. });
+            if !(is_ruling && order.reply.is_closed()) {
+                return Some(order);
+            }
+        }
+    }
+
     /// The next order; none where there are no more and the flight ends with them. Otherwise it
     /// waits. Safe to drop while it waits.
     pub(super) async fn next(&mut self) -> Option<Order> {

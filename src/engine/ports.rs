@@ -139,6 +139,15 @@ pub trait Ledger: Send + Sync {
     /// When the first generation of this id was begun, if it was.
     async fn first_begun_at(&self, entity_id: EntityId) -> Result<Option<Moment>, LedgerError>;
 
+    /// What each generation of this id says, from the first; nothing of those that were pruned.
+    async fn generations_of(&self, entity_id: EntityId) -> Result<Vec<Job>, LedgerError>;
+
+    /// Leaves a sign that the process which calls the bank was alive at this time.
+    async fn beat(&self, at: Timestamp) -> Result<(), LedgerError>;
+
+    /// The last such sign, of whichever process.
+    async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError>;
+
     /// Outcomes not yet marked as published, oldest first, at most `limit`. An interim outcome of
     /// a job that has settled since is not among them.
     async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError>;

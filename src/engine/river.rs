@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::beat::{BEAT_EVERY, beat, keep_beating};
 use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::Lanes;
 use super::orders::{Order, Orders};
@@ -35,6 +36,10 @@ pub(super) mod attend;
 mod intake;
 mod landing;
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the run"
+)]
 pub(super) struct River {
     tower: Arc<Tower>,
     lanes: Lanes,
@@ -58,6 +63,8 @@ pub(super) struct River {
     /// Whether jobs in doubt are taken up only where a person asks about them, and only to be asked
     /// about.
     takes_up_for_orders: bool,
+    /// Whether some delivery was to be run again.
+    runs_again: bool,
 }
 
 /// A job that was taken.
@@ -82,7 +89,10 @@ impl Taken {
     /// How its flight begins where nothing durable says otherwise.
     fn fresh_start(&self) -> Start {
         match &self.again {
-            Some(again) => Start::Again(again.clone()),
+            Some(again) => Start::Again(Again {
+                cancelled: self.cancelled,
+                ..again.clone()
+            }),
             None => Start::Fresh {
                 panics: self.panics,
                 cancelled: self.cancelled,
@@ -119,6 +129,8 @@ impl River {
         stop: Stop,
     ) -> Result<Self, EngineError> {
         let (mut river, requests) = Self::still(ports, settings, stop).await?;
+        // Before anything is sent: from now on the next process knows that this one lived.
+        beat(&river.tower).await?;
         room::look(&river.tower).await?;
         if let Some((person, since)) = river.tower.ledger.paused_by().await? {
             river.hold_for(&person, since);
@@ -140,7 +152,9 @@ impl River {
         let (marks, marks_waiting) = mpsc::channel(MARKS_WAITING);
         let (signal_sender, signals) = mpsc::channel(settings.in_flight);
         let (request_sender, requests) = mpsc::channel(REQUESTS_AT_ONCE);
-        let tower = Tower::new(ports, settings, stop, marks, signal_sender);
+        let last_beat = ports.ledger.last_beat().await?;
+        let called_until = last_beat.map(|beat| beat.plus(2 * BEAT_EVERY));
+        let tower = Tower::new(ports, settings, stop, marks, signal_sender, called_until);
         let mut marking = JoinSet::new();
         marking.spawn(keep_marking(
             Arc::clone(&tower.ledger),
@@ -163,6 +177,7 @@ impl River {
             dry: false,
             stopping: false,
             takes_up_for_orders: false,
+            runs_again: false,
             tower,
         };
         if river.tower.ledger.control().await?.is_some() {
@@ -200,6 +215,11 @@ impl River {
         let tower = Arc::clone(&self.tower);
         self.chores.spawn(async move {
             tower.gate.keep_time(&*tower.bank).await;
+            Ok(())
+        });
+        let tower = Arc::clone(&self.tower);
+        self.chores.spawn(async move {
+            keep_beating(&tower).await?;
             Ok(())
         });
         let tower = Arc::clone(&self.tower);
@@ -245,6 +265,9 @@ impl River {
 
     fn take_up(&mut self, open: OpenJob) {
         let job = open.intent.job.clone();
+        if self.jobs.contains_key(&job.entity_id) {
+            return;
+        }
         let opens = open.person_needed && self.tower.settings.fence == Fence::UntilPersonNeeded;
         if !opens {
             self.lanes.hold(&job.card_id, &job.entity_id);

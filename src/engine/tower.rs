@@ -17,7 +17,7 @@ use super::settings::{ASKS_AT_ONCE, Settings};
 use super::stop::Stop;
 use crate::domain::job::{EntityId, Job};
 use crate::domain::key::EventId;
-use crate::domain::time::Moment;
+use crate::domain::time::{Moment, Timestamp};
 
 pub(super) struct Tower {
     pub(super) bank: Arc<dyn Bank>,
@@ -33,6 +33,8 @@ pub(super) struct Tower {
     pub(super) marks: mpsc::Sender<EventId>,
     pub(super) signals: mpsc::Sender<Signal>,
     pub(super) stop: Stop,
+    /// Until when an earlier process may have called the bank; none where there was none.
+    pub(super) called_until: Option<Timestamp>,
 }
 
 impl Tower {
@@ -42,6 +44,7 @@ impl Tower {
         stop: Stop,
         marks: mpsc::Sender<EventId>,
         signals: mpsc::Sender<Signal>,
+        called_until: Option<Timestamp>,
     ) -> Arc<Self> {
         let Ports {
             bank,
@@ -66,6 +69,7 @@ impl Tower {
             marks,
             signals,
             stop,
+            called_until,
         })
     }
 }

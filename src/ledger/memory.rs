@@ -13,9 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::rules::{self, Breach};
-use crate::domain::job::EntityId;
+use crate::domain::job::{EntityId, Job};
 use crate::domain::key::{EventId, Generation};
-use crate::domain::outcome::DoubtReason;
+use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::Verdict;
@@ -57,6 +57,7 @@ struct Books {
     panics: HashMap<EntityId, u32>,
     control: Option<Control>,
     requests: Vec<(Request, Option<Answer>)>,
+    beat: Option<Timestamp>,
     free_bytes: Option<u64>,
 }
 
@@ -148,7 +149,7 @@ impl Books {
             let current = self.current(&intent.job.entity_id);
             let current = current.map(|(generation, at)| {
                 let last = self.job(at).last.map(|last| self.outcome(last).status);
-                (generation, last.is_some_and(rules::may_be_followed))
+                (generation, last.is_some_and(Status::may_be_followed))
             });
             rules::check_new_row(current, intent.generation)?;
             check_attempts(&BTreeMap::new(), &settlement.attempts)?;
@@ -208,10 +209,10 @@ impl Books {
         rules::check_settlement(&settlement)?;
         let found = self.admit(&settlement)?;
         let position = found.unwrap_or_else(|| self.open_row(&settlement.intent));
-        if let Some((request, answer)) = settlement.answers {
-            self.answer(request, answer);
-        }
         if self.job(position).last.is_none() {
+            if let Some((request, answer)) = settlement.answers {
+                self.answer(request, answer);
+            }
             add_attempts(self.job_mut(position), settlement.attempts);
             let last = self.keep(settlement.outcome, Some(position));
             self.job_mut(position).last = Some(last);
@@ -319,7 +320,8 @@ impl Ledger for MemoryLedger {
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
         let mut books = self.books();
         let sight = books.sight(&intent.job.entity_id);
-        if !rules::may_begin(&sight, intent.generation) {
+        let cancelled = books.is_cancelled(&intent.job.entity_id, intent.generation);
+        if cancelled || !rules::may_begin(&sight, intent.generation) {
             return Ok(Begun::AlreadyThere(sight));
         }
         books.open_row(&intent);
@@ -400,6 +402,23 @@ impl Ledger for MemoryLedger {
         let first = books.generations.get(&entity_id);
         let first = first.and_then(|generations| generations.first_key_value());
         Ok(first.map(|(_, &position)| books.job(position).intent.at))
+    }
+
+    async fn generations_of(&self, entity_id: EntityId) -> Result<Vec<Job>, LedgerError> {
+        let books = self.books();
+        let positions = books.generations.get(&entity_id).into_iter().flatten();
+        Ok(positions
+            .map(|(_, &position)| books.job(position).intent.job.clone())
+            .collect())
+    }
+
+    async fn beat(&self, at: Timestamp) -> Result<(), LedgerError> {
+        self.books().beat = Some(at);
+        Ok(())
+    }
+
+    async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError> {
+        Ok(self.books().beat)
     }
 
     async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {

@@ -9,6 +9,9 @@ use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::domain::time::Timestamp;
 
 /// The path of a file beside this one: the same name with a suffix.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -76,6 +79,28 @@ fn own(_path: &Path, _mode: u32) -> io::Result<()> {
 pub(super) fn free_bytes(path: &Path) -> Option<u64> {
     let told = rustix::fs::statvfs(path).ok()?;
     Some(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+/// Dates a file, durably: a date alone may otherwise stay in memory for long.
+pub(super) fn date(path: &Path, at: Timestamp) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let millis = u64::try_from(at.as_millis()).unwrap_or_default();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))?;
+    file.sync_all()
+}
+
+/// The date of a file; none where there is no such file.
+pub(super) fn dated(path: &Path) -> io::Result<Option<Timestamp>> {
+    let modified = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.modified()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let since = modified
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    Ok(Some(Timestamp::from_millis(millis)))
 }
 
 /// Replaces a file's content at once: a new file, flushed, renamed over it, the name flushed too.

@@ -104,18 +104,6 @@ pub(super) fn check_new_row(
     }
 }
 
-/// Whether a job that ended so moved no money, so that another generation may follow.
-pub(super) const fn may_be_followed(status: Status) -> bool {
-    match status {
-        Status::Rejected | Status::NotSent => true,
-        Status::Succeeded
-        | Status::Invalid
-        | Status::Conflict
-        | Status::InDoubt
-        | Status::Waiting => false,
-    }
-}
-
 /// Whether a job may begin as this generation: the first where nothing is known, the next where the
 /// current one ended without moving money.
 pub(super) fn may_begin(sight: &Sight, new: Generation) -> bool {
@@ -125,7 +113,7 @@ pub(super) fn may_begin(sight: &Sight, new: Generation) -> bool {
             generation,
             standing: Standing::Finished(outcome),
             ..
-        } => may_be_followed(outcome.status) && generation.next() == new,
+        } => outcome.status.may_be_followed() && generation.next() == new,
         Sight::Cancelled
         | Sight::Known {
             standing: Standing::InDoubt(_),

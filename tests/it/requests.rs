@@ -228,7 +228,7 @@ async fn a_person_settles_a_job_in_doubt_and_the_list_has_the_last_word() {
         ),
     ] {
         let world = left_in_doubt(does).await;
-        let_pass(Duration::from_secs(301)).await;
+        let_pass(Duration::from_secs(310)).await;
         let calls = world.bank.calls().len();
         let request = ask(&world, settle("a", ruling)).await;
         attend(&world).await;
@@ -363,7 +363,7 @@ async fn i6_corrected_content_runs_only_as_a_later_generation() {
 #[tokio::test(start_paused = true)]
 async fn i1_what_the_list_shows_is_not_run_again() {
     let mut world = left_in_doubt(Does::LoseRequest).await;
-    let_pass(Duration::from_secs(301)).await;
+    let_pass(Duration::from_secs(310)).await;
     ask(&world, settle("a", Ruling::NotSent)).await;
     attend(&world).await;
     assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
@@ -377,18 +377,114 @@ async fn i1_what_the_list_shows_is_not_run_again() {
     assert_eq!(world.bank.applied()["a"], 1);
 }
 
+/// What a person called unsent moved after all, and the row is corrected meanwhile: in its amount, or
+/// in its card, whose own list knows nothing of the first.
 #[tokio::test(start_paused = true)]
-async fn i1_what_the_list_shows_with_other_content_is_not_run_again() {
-    let mut world = left_in_doubt(Does::LoseRequest).await;
-    let_pass(Duration::from_secs(301)).await;
-    ask(&world, settle("a", Ruling::NotSent)).await;
-    attend(&world).await;
-    world.bank.arrive("a");
+async fn i1_i5_what_moved_with_earlier_content_is_found_wherever_it_moved() {
+    for new_job in [corrected("a", 1), job("a", 2)] {
+        let mut world = left_in_doubt(Does::LoseRequest).await;
+        let_pass(Duration::from_secs(310)).await;
+        ask(&world, settle("a", Ruling::NotSent)).await;
+        attend(&world).await;
+        world.bank.arrive("a");
+        world.again = Some(ana());
+        let calls = world.bank.calls().len();
+        world.run(std::slice::from_ref(&new_job)).await;
+        assert_eq!(world.bank.calls().len(), calls, "nothing is sent");
+        assert_eq!(settled_status(&world, "a").await, Some(Status::Succeeded));
+        let last = world.sink.of("a").pop().expect("an outcome");
+        let amount = last.amount.expect("an amount").amount;
+        assert_eq!((amount, last.generation), (10_000, Some(2)), "what moved");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_what_the_list_shows_with_content_that_nobody_asked_for_is_in_doubt() {
+    let mut world = proven_world().await;
+    world.bank.script("a", &[Does::Refuse]);
+    world.run(&[job("a", 1)]).await;
+    world.bank.movement(&corrected("a", 1));
     world.again = Some(ana());
     let calls = world.bank.calls().len();
-    world.run(&[corrected("a", 1)]).await;
+    world.run(&[job("a", 1)]).await;
     assert_eq!(world.bank.calls().len(), calls, "nothing is sent");
+    assert_eq!(settled_status(&world, "a").await, None);
+    assert_eq!(
+        world.sink.statuses("a"),
+        [Status::Rejected, Status::InDoubt]
+    );
+    let_pass(Duration::from_secs(310)).await;
+    let request = ask(&world, settle("a", Ruling::NotSent)).await;
+    attend(&world).await;
+    assert!(!is_open(&world, request).await);
+    assert_eq!(settled_status(&world, "a").await, None, "it is declined");
+}
+
+/// A process that resends for minutes and dies records no attempt of these: how long it lived says
+/// until when something may still arrive.
+#[tokio::test(start_paused = true)]
+async fn i1_i5_after_a_crash_a_ruling_waits_from_the_last_sign_of_life() {
+    let world = proven_world().await;
+    world.bank.otherwise(Does::LoseRequest);
+    let jobs = [job("a", 1)];
+    let run = while_running(&world, &jobs, std::future::pending::<()>());
+    let killed = tokio::time::timeout(Duration::from_secs(500), run).await;
+    assert!(killed.is_err(), "it is killed in the middle");
+    assert!(world.bank.calls_for("a").len() > 3);
+    ask(&world, settle("a", Ruling::NotSent)).await;
+    attend(&world).await;
+    assert_eq!(settled_status(&world, "a").await, None, "too early");
+    let_pass(Duration::from_secs(310)).await;
+    ask(&world, settle("a", Ruling::NotSent)).await;
+    attend(&world).await;
     assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+}
+
+/// Rows behind another on their card: cancelled before and after the run has taken them.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_to_be_run_again_can_be_cancelled() {
+    let mut world = world();
+    for name in ["first", "second"] {
+        world.bank.script(name, &[Does::Refuse]);
+    }
+    let jobs = [job("first", 1), job("second", 1)];
+    world.run(&jobs).await;
+    world.again = Some(ana());
+    world.bank.script("first", &[Does::LoseRequest; 3]);
+    let cancelled = async {
+        while world.bank.calls_for("first").len() < 2 {
+            let_pass(Duration::from_millis(10)).await;
+        }
+        let request = ask(&world, Wish::Cancel(id("second"))).await;
+        answered(&world, request).await;
+        while world.sink.statuses("second").len() < 2 {
+            let_pass(Duration::from_millis(100)).await;
+        }
+    };
+    while_running(&world, &jobs, cancelled).await;
+    assert_eq!(world.bank.calls_for("second").len(), 1, "not sent again");
+    assert_eq!(
+        world.sink.statuses("second"),
+        [Status::Rejected, Status::NotSent]
+    );
+    world.run(&jobs).await;
+    assert_eq!(
+        world.bank.applied().get("second"),
+        Some(&1),
+        "a person may ask for it once more"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_requests_about_one_job_are_both_answered_and_take_it_up_once() {
+    let world = left_in_doubt(Does::LoseRequest).await;
+    let one = ask(&world, Wish::Reconcile(Some(id("a")))).await;
+    let all = ask(&world, Wish::Reconcile(None)).await;
+    let again = ask(&world, Wish::Reconcile(Some(id("a")))).await;
+    attend(&world).await;
+    for request in [one, all, again] {
+        assert!(!is_open(&world, request).await);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,9 +5,9 @@
 //!
 //! *What it refuses to know.* How the list is read.
 
-use super::{Action, Doubt, Progress, Rules, Stage, await_turn, settle};
+use super::{Action, Doubt, Progress, Rules, Stage, await_turn, enter_doubt, settle};
 use crate::domain::listing::Finding;
-use crate::domain::outcome::{Evidence, Outcome};
+use crate::domain::outcome::{DoubtReason, Evidence, Outcome};
 use crate::domain::time::Moment;
 
 /// The circumstances of one reading of the list.
@@ -149,10 +149,13 @@ pub(super) fn proved(
             progress.stage = Stage::Ready;
             progress.first_action(at)
         }
-        Finding::Absent
-        | Finding::OtherContent
-        | Finding::Ambiguous
-        | Finding::Unreadable
-        | Finding::Barred => Action::GiveBack,
+        // Something moved under this name: only a person can say what.
+        Finding::OtherContent => {
+            progress.unclear = true;
+            enter_doubt(progress, DoubtReason::OtherContent, at)
+        }
+        Finding::Absent | Finding::Ambiguous | Finding::Unreadable | Finding::Barred => {
+            Action::GiveBack
+        }
     }
 }

@@ -9,6 +9,8 @@
 //! [`progress`](crate::domain::progress).
 
 use super::{Landing, Pilot, Step, is_cancel};
+use crate::domain::digest::Digest;
+use crate::domain::job::Job;
 use crate::domain::listing::Finding;
 use crate::domain::outcome::{DoubtReason, Outcome};
 use crate::domain::progress::{Event, Progress, Stage};
@@ -22,6 +24,7 @@ use crate::engine::publish::{Published, publish};
 use crate::engine::settings::Fence;
 use crate::engine::tower::Signal;
 use crate::telemetry;
+use crate::wire;
 
 impl Pilot {
     pub(super) async fn enter_doubt(
@@ -106,7 +109,8 @@ impl Pilot {
         let order = tokio::select! {
             biased;
             () = self.tower.stop.asked() => return Ok(Step::Landed(Landing::Stopped)),
-            order = self.orders.next() => match order {
+            // Whoever was told in the meantime that nothing came of it is not made a liar.
+            order = self.orders.next_awaited() => match order {
                 Some(order) => Some(order),
                 None => return Ok(Step::Landed(Landing::Stopped)),
             },
@@ -155,6 +159,16 @@ impl Pilot {
                 });
                 reading.asked(true)
             }
+            What::Rule { .. } if order.reply.is_closed() => reading.asked(true),
+            What::Rule {
+                ruling: Ruling::NotSent,
+                ..
+            } if reading.finding == Finding::OtherContent => {
+                let words = "the bank's list shows this entity_id with another operation or amount: \
+                             something moved. Ask the bank what it was";
+                order.reply(Reply::Declined(words.to_owned()));
+                reading.asked(true)
+            }
             What::Rule {
                 ruling: Ruling::NotSent,
                 ..
@@ -195,7 +209,8 @@ impl Pilot {
         now.wall.since(self.last_sent) < settle_delay
     }
 
-    /// Asks whether an earlier generation was executed after all.
+    /// Asks whether an earlier generation was executed after all: about what this one says, and about
+    /// everything else that earlier ones said, each on its own card.
     pub(super) async fn prove(&mut self) -> Result<Step, EngineError> {
         let again = self.again.clone();
         let again = again.expect("only a later generation has something to prove");
@@ -203,27 +218,76 @@ impl Pilot {
             generation: again.earlier,
             ..self.job_ref()
         };
-        let Some(reading) = self.read_list(earlier, again.since).await? else {
-            return Ok(Step::Landed(Landing::Stopped));
-        };
+        let mut proof: Option<Reading> = None;
+        let contents = [vec![self.intent.job.clone()], again.said].concat();
+        for content in contents {
+            let Some(reading) = self.read_list_of(&content, &earlier, again.since).await? else {
+                return Ok(Step::Landed(Landing::Stopped));
+            };
+            if let Finding::Found { .. } | Finding::FoundMore { .. } = reading.finding {
+                // What moved is what is recorded: a copy with other content is then in conflict.
+                self.take_content(content);
+                proof = Some(reading);
+                break;
+            }
+            if proof
+                .as_ref()
+                .is_none_or(|proof| proves_less(&reading, proof))
+            {
+                proof = Some(reading);
+            }
+        }
+        let proof = proof.expect("there is at least what this generation says");
         telemetry::AskedBeforeAgain {
             entity_id: &self.intent.job.entity_id,
-            finding: reading.finding.as_str(),
+            finding: proof.finding.as_str(),
         }
         .emit();
-        Ok(Step::Event(reading.proved()))
+        Ok(Step::Event(proof.proved()))
     }
 
-    /// One reading of the list, on record about this generation; none where the process stops.
+    /// From now on this generation says this.
+    fn take_content(&mut self, content: Job) {
+        self.body = wire::bank::request_body(&content);
+        self.intent.body_sha256 = Digest::of(&self.body);
+        self.intent.job = content;
+    }
+
     async fn read_list(
         &self,
         about: JobRef,
         since: Moment,
     ) -> Result<Option<Reading>, LedgerError> {
+        self.read_list_of(&self.intent.job, &about, since).await
+    }
+
+    /// One reading of the list about what a job says, on record about this generation; none where the
+    /// process stops.
+    async fn read_list_of(
+        &self,
+        content: &Job,
+        about: &JobRef,
+        since: Moment,
+    ) -> Result<Option<Reading>, LedgerError> {
         tokio::select! {
             biased;
             () = self.tower.stop.asked() => Ok(None),
-            reading = asking::ask(&self.tower, &self.intent.job, &about, since) => reading.map(Some),
+            reading = asking::ask(&self.tower, content, about, since) => reading.map(Some),
         }
+    }
+}
+
+/// Whether a reading, which found nothing, proves less than another: an absence proves most, and what
+/// shows that something moved weighs most.
+const fn proves_less(reading: &Reading, than: &Reading) -> bool {
+    weight(&reading.finding) > weight(&than.finding)
+}
+
+const fn weight(finding: &Finding) -> u8 {
+    match finding {
+        Finding::Absent => 0,
+        Finding::Ambiguous | Finding::Unreadable | Finding::Barred => 1,
+        Finding::OtherContent => 2,
+        Finding::Found { .. } | Finding::FoundMore { .. } => 3,
     }
 }

@@ -7,7 +7,6 @@
 //! *What it refuses to know.* How a request came into the ledger, and what a ruling rests on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,6 +42,7 @@ pub(super) async fn watch_requests(
 }
 
 /// What is said about a job that has its final outcome.
+#[must_use]
 pub fn too_late(status: Status) -> String {
     format!("too late: this job is {status}, which is final")
 }
@@ -106,20 +106,36 @@ impl River {
 
     /// A cancel is on record first, then takes effect at the job's next wait.
     async fn cancel(&mut self, request: Request, entity_id: EntityId) -> Result<(), EngineError> {
+        const IN_DOUBT: &str = "cancelled, but it may have been executed before: it stays in doubt \
+                                until the bank's list says, and nothing new is sent for it";
         let sight = self.sight_of(&entity_id).await?;
         let (generation, words) = match (self.jobs.get(&entity_id), &sight) {
-            (Some(taken), _) if matches!(taken.stand, Stand::InDoubt { .. }) => (
-                taken.generation,
-                "cancelled, but it may have been executed before: it stays in doubt until the \
-                 bank's list says, and is not sent again",
-            ),
+            (Some(taken), _) if matches!(taken.stand, Stand::InDoubt { .. }) => {
+                (taken.generation, IN_DOUBT.to_owned())
+            }
             (Some(taken), _) => (
                 taken.generation,
-                "cancelled: it is not sent, unless the bank has it already; its outcome says which",
+                "cancelled: it is not sent, unless the bank has it already; its outcome says which"
+                    .to_owned(),
             ),
             (None, Sight::Unknown | Sight::Cancelled) => (
                 Generation::FIRST,
-                "cancelled: this job has not come yet, and is not sent when it comes",
+                "cancelled: this job has not come yet, and is not sent when it comes".to_owned(),
+            ),
+            // What ended without moving money may still come in a run that sends such rows again.
+            (
+                None,
+                Sight::Known {
+                    generation,
+                    standing: Standing::Finished(outcome),
+                    ..
+                },
+            ) if self.runs_again && outcome.status.may_be_followed() => (
+                generation.next(),
+                format!(
+                    "cancelled: this job is {}, and is not run again when it comes",
+                    outcome.status
+                ),
             ),
             (
                 None,
@@ -131,13 +147,9 @@ impl River {
                 let words = too_late(outcome.status);
                 return self.answer_request(&request, false, None, words).await;
             }
-            (None, Sight::Known { generation, .. }) => (
-                *generation,
-                "cancelled, but it may have been executed before: it stays in doubt until the \
-                 bank's list says, and is not sent again",
-            ),
+            (None, Sight::Known { generation, .. }) => (*generation, IN_DOUBT.to_owned()),
         };
-        self.answer_request(&request, true, Some(generation), words.to_owned())
+        self.answer_request(&request, true, Some(generation), words)
             .await?;
         if let Some(taken) = self.jobs.get_mut(&entity_id) {
             taken.cancelled = true;
@@ -195,8 +207,14 @@ impl River {
     }
 
     async fn why_not_in_doubt(&self, entity_id: &EntityId) -> Result<String, LedgerError> {
-        if self.jobs.contains_key(entity_id) {
-            return Ok("this job is not in doubt: it is being worked on".to_owned());
+        if let Some(taken) = self.jobs.get(entity_id) {
+            let words = match taken.stand {
+                Stand::InDoubt { .. } => {
+                    "the bank is being asked about this job just now: ask again"
+                }
+                Stand::Queued | Stand::Flying => "this job is not in doubt: it is being worked on",
+            };
+            return Ok(words.to_owned());
         }
         Ok(match self.sight_of(entity_id).await? {
             Sight::Unknown => "the ledger knows no job of this entity_id".to_owned(),
@@ -252,10 +270,8 @@ impl River {
     }
 }
 
-/// How long an order may take: it waits for one call, one ask and one commit at most.
-const ORDER_LIMIT: Duration = Duration::from_secs(120);
-
-/// Gives an order to a flight and answers the request with its reply.
+/// Gives an order to a flight and answers the request with its reply, however long that takes: what
+/// is answered must be what happens. Whoever asked waits for as long as they like.
 async fn carry_order(
     tower: &Tower,
     request: &Request,
@@ -268,18 +284,13 @@ async fn carry_order(
         orders.send(Order { what, reply }).await.ok()?;
         replied.await.ok()
     };
-    let reply = tokio::time::timeout(ORDER_LIMIT, given).await;
-    let (accepted, words) = match reply {
-        Ok(Some(Reply::OnRecord)) => return Ok(()),
-        Ok(Some(Reply::Done(words))) => (true, words),
-        Ok(Some(Reply::Declined(words))) => (false, words),
-        Ok(None) => (
+    let (accepted, words) = match given.await {
+        Some(Reply::OnRecord) => return Ok(()),
+        Some(Reply::Done(words)) => (true, words),
+        Some(Reply::Declined(words)) => (false, words),
+        None => (
             false,
             "not done: what is known of this job has just changed. Look at it again".to_owned(),
-        ),
-        Err(_) => (
-            false,
-            "not done: the bank or the disk is too slow now. Ask again later".to_owned(),
         ),
     };
     answer(tower, request, accepted, Some(generation), words).await

@@ -16,7 +16,9 @@ use crate::engine::EngineError;
 use crate::engine::admission::{Decision, decide, tell};
 use crate::engine::flight::Again;
 use crate::engine::lanes::Place;
-use crate::engine::ports::{Delivery, LedgerError, OpenJob, Receipt, Sight, StoredOutcome};
+use crate::engine::ports::{
+    Delivery, LedgerError, OpenJob, Receipt, Sight, Standing, StoredOutcome,
+};
 use crate::engine::publish::{Published, publish};
 use crate::engine::receipts::Receipts;
 use crate::engine::settings::MAX_IN_DOUBT;
@@ -49,6 +51,7 @@ impl River {
         offered: Vec<Delivery>,
     ) -> Result<(), EngineError> {
         self.dry = offered.is_empty();
+        self.runs_again |= offered.iter().any(|delivery| delivery.again.is_some());
         let entity_ids = offered
             .iter()
             .map(|delivery| delivery.job.entity_id.clone())
@@ -83,6 +86,11 @@ impl River {
                 self.take(delivery, fingerprint, true, None).await;
                 Ok(())
             }
+            // What was pruned is known by its fingerprint alone: on which card to look for other
+            // content nobody knows any more.
+            Decision::RunAgain { earlier, .. } if is_pruned(sight, fingerprint) => {
+                self.refuse_copy(delivery, earlier, fingerprint).await
+            }
             Decision::RunAgain { earlier, ended } => {
                 let again = self.earlier_generations(&delivery, earlier, &ended).await?;
                 self.take(delivery, fingerprint, false, again).await;
@@ -110,13 +118,20 @@ impl River {
             return Ok(None);
         };
         let entity_id = delivery.job.entity_id.clone();
-        let since = self.tower.ledger.first_begun_at(entity_id).await?;
+        let ledger = &self.tower.ledger;
+        let since = ledger.first_begun_at(entity_id.clone()).await?;
+        let new = delivery.job.fingerprint();
+        let mut said = ledger.generations_of(entity_id).await?;
+        said.retain(|job| job.fingerprint() != new);
+        said.dedup_by_key(|job| job.fingerprint());
         let reason = OutcomeMessage::decode(&ended.body).and_then(|message| message.reason);
         Ok(Some(Again {
             earlier,
             was_ruled: reason.is_none_or(|reason| reason == RULED)
                 && ended.status == Status::NotSent,
             since: since.unwrap_or_else(|| self.tower.clocks.now()),
+            said,
+            cancelled: false,
             by,
         }))
     }
@@ -261,5 +276,20 @@ impl River {
             }
         });
         self.replying.insert(task.id(), receipts);
+    }
+}
+
+/// Whether the newest generation was pruned and said something else.
+fn is_pruned(sight: &Sight, fingerprint: Digest) -> bool {
+    match sight {
+        Sight::Known {
+            fingerprint: known,
+            standing: Standing::Finished(outcome),
+            ..
+        } => {
+            let message = OutcomeMessage::decode(&outcome.body);
+            *known != fingerprint && message.is_some_and(|message| message.card_id.is_none())
+        }
+        Sight::Known { .. } | Sight::Unknown | Sight::Cancelled => false,
     }
 }

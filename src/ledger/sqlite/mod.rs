@@ -31,10 +31,11 @@ use async_trait::async_trait;
 
 use self::desk::{Desk, Fate, Reader, Writer};
 pub use self::prune::{PrunePlace, PruneStep, Pruner};
+use self::trouble::Trouble;
 pub use self::visitor::Visitor;
 use super::error::OpenError;
 use super::place;
-use crate::domain::job::EntityId;
+use crate::domain::job::{EntityId, Job};
 use crate::domain::key::{EventId, Namespace};
 use crate::domain::outcome::DoubtReason;
 use crate::domain::request::{Person, Request, RequestId, Wish};
@@ -63,6 +64,8 @@ pub struct SqliteLedger {
     reads: Desk,
     writes: Desk,
     path: PathBuf,
+    /// Held by the writer; its date is the last sign of life of a process that calls the bank.
+    lock_path: PathBuf,
 }
 
 impl std::fmt::Debug for SqliteLedger {
@@ -120,6 +123,7 @@ impl SqliteLedger {
             reads,
             writes,
             path: path.to_owned(),
+            lock_path: opened.lock_path,
         })
     }
 
@@ -198,6 +202,23 @@ impl Ledger for SqliteLedger {
     async fn first_begun_at(&self, entity_id: EntityId) -> Result<Option<Moment>, LedgerError> {
         let find = move |db: &_| read::first_begun_at(db, &entity_id);
         self.reads.call("reading when a job was begun", find).await
+    }
+
+    async fn generations_of(&self, entity_id: EntityId) -> Result<Vec<Job>, LedgerError> {
+        let find = move |db: &_| read::generations_of(db, &entity_id);
+        self.reads.call("reading what a job said", find).await
+    }
+
+    async fn beat(&self, at: Timestamp) -> Result<(), LedgerError> {
+        let path = self.lock_path.clone();
+        let beat = move |_: &_| place::date(&path, at).map_err(Trouble::Beat);
+        self.reads.call("leaving a sign of life", beat).await
+    }
+
+    async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError> {
+        let path = self.lock_path.clone();
+        let look = move |_: &_| place::dated(&path).map_err(Trouble::Beat);
+        self.reads.call("reading the last sign of life", look).await
     }
 
     async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {

@@ -35,7 +35,8 @@ const READER_CACHE_KIB: i64 = 16 * 1024;
 /// How many statements stay prepared: more than there are.
 const STATEMENTS: usize = 64;
 /// How long to wait for another process that holds the file, such as one that copies it.
-const BUSY: Duration = Duration::from_secs(5);
+/// Longer than that one is doing something to the ledger that nobody should, and the run ends.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// How often the lock is tried before another process is said to own the ledger.
 const LOCK_TRIES: u32 = 5;
@@ -47,6 +48,7 @@ pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) reader: Connection,
     pub(super) lock: File,
+    pub(super) lock_path: PathBuf,
     pub(super) anchor_path: PathBuf,
     pub(super) ledger_id: String,
     pub(super) sequence: i64,
@@ -110,6 +112,7 @@ pub(super) fn open(path: &Path, binding: &Binding) -> Result<Opened, OpenError> 
         reader: connect_reader(path).map_err(sql(path, "opening it for reading"))?,
         writer,
         lock,
+        lock_path: place::beside(path, ".lock"),
         anchor_path,
         ledger_id: meta.ledger_id,
         sequence: meta.sequence,

@@ -161,6 +161,18 @@ pub(super) fn open_job(db: &Connection, entity_id: &EntityId) -> Result<Option<O
     rows.next()?.map(|row| open_job_in(db, row)).transpose()
 }
 
+/// What each generation of this id says, from the first.
+pub(super) fn generations_of(db: &Connection, entity_id: &EntityId) -> Result<Vec<Job>, Trouble> {
+    let mut statement =
+        db.prepare_cached("SELECT * FROM jobs WHERE entity_id = ?1 ORDER BY generation")?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(intent(row)?.job);
+    }
+    Ok(jobs)
+}
+
 /// When the first generation of this id was begun.
 pub(super) fn first_begun_at(
     db: &Connection,

@@ -22,6 +22,9 @@ pub(super) enum Trouble {
     /// The anchor could not be written.
     #[error("the anchor could not be written")]
     Anchor(#[source] std::io::Error),
+    /// The sign of life could not be left or read.
+    #[error("the lock file could not be dated")]
+    Beat(#[source] std::io::Error),
     /// Nobody is there to answer.
     #[error("the ledger is closed")]
     Closed,

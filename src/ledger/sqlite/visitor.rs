@@ -84,15 +84,9 @@ impl Visitor {
         by: &Person,
         at: Timestamp,
     ) -> Result<RequestId, LedgerError> {
-        let doing = "recording a request";
-        self.db
-            .execute_batch("BEGIN IMMEDIATE")
-            .map_err(|error| LedgerError::new(doing, Trouble::Sql(error)))?;
-        let id = requests::add(&self.db, wish, by, at).map_err(failed(doing))?;
-        self.db
-            .execute_batch("COMMIT")
-            .map_err(|error| LedgerError::new(doing, Trouble::Sql(error)))?;
-        Ok(id)
+        // One statement, so that nothing is locked for longer than SQLite takes for it: whoever stops
+        // this process must not hold up the owner.
+        requests::add(&self.db, wish, by, at).map_err(failed("recording a request"))
     }
 
     /// The answer to a request, once there is one.

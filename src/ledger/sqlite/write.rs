@@ -31,7 +31,8 @@ struct JobRow {
 /// See `Ledger::begin`.
 pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> {
     let sight = read::sight(db, &intent.job.entity_id)?;
-    if !rules::may_begin(&sight, intent.generation) {
+    let cancelled = requests::is_cancelled(db, &intent.job.entity_id, intent.generation)?;
+    if cancelled || !rules::may_begin(&sight, intent.generation) {
         return Ok(Begun::AlreadyThere(sight));
     }
     insert_job(db, intent)?;
@@ -41,12 +42,12 @@ pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> 
 /// See `Ledger::settle`.
 pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<(), Trouble> {
     rules::check_settlement(settlement)?;
-    if let Some((request, answer)) = &settlement.answers {
-        requests::answer(db, *request, answer)?;
-    }
     let job = find_or_insert_job(db, &settlement.intent)?;
     if job.last.is_some() {
         return Ok(());
+    }
+    if let Some((request, answer)) = &settlement.answers {
+        requests::answer(db, *request, answer)?;
     }
     add_attempts(db, job.id, &settlement.attempts)?;
     let last = insert_outcome(db, &settlement.outcome, Some(job.id))?;
@@ -193,7 +194,7 @@ fn current(db: &Connection, entity_id: &EntityId) -> Result<Option<(Generation, 
             generation,
             standing: Standing::Finished(outcome),
             ..
-        } => Some((generation, rules::may_be_followed(outcome.status))),
+        } => Some((generation, outcome.status.may_be_followed())),
         Sight::Known {
             generation,
             standing: Standing::InDoubt(_),

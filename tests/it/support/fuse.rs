@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use tanda::domain::job::{CardId, EntityId};
+use tanda::domain::job::{CardId, EntityId, Job};
 use tanda::domain::key::{EventId, IdempotencyKey};
 use tanda::domain::listing::ListedOperation;
 use tanda::domain::outcome::DoubtReason;
@@ -195,6 +195,18 @@ impl Ledger for Fused<dyn Ledger> {
 
     async fn open_job(&self, entity_id: EntityId) -> Result<Option<OpenJob>, LedgerError> {
         self.inner.open_job(entity_id).await
+    }
+
+    async fn generations_of(&self, entity_id: EntityId) -> Result<Vec<Job>, LedgerError> {
+        self.inner.generations_of(entity_id).await
+    }
+
+    async fn beat(&self, at: Timestamp) -> Result<(), LedgerError> {
+        self.inner.beat(at).await
+    }
+
+    async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError> {
+        self.inner.last_beat().await
     }
 
     async fn first_begun_at(&self, entity_id: EntityId) -> Result<Option<Moment>, LedgerError> {

@@ -108,6 +108,21 @@ impl ScriptedBank {
         self.books().down_until = Some(Instant::now() + outage);
     }
 
+    /// Money that moved as this job says, whoever sent it.
+    pub(crate) fn movement(&self, job: &Job) {
+        let listed = ListedOperation {
+            id: Some("cbo_elsewhere".to_owned()),
+            entity_id: Some(job.entity_id.as_str().to_owned()),
+            operation: job.operation.as_str().to_owned(),
+            amount_minor: job.amount.minor(),
+            currency: job.amount.currency().as_str().to_owned(),
+        };
+        self.books().movements.push(Movement {
+            card_id: job.card_id.as_str().to_owned(),
+            listed,
+        });
+    }
+
     /// A request that was lost arrives after all, and is applied.
     pub(crate) fn arrive(&self, entity_id: &str) {
         let call = self.calls_for(entity_id).pop().expect("a call");

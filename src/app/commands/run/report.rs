@@ -113,7 +113,7 @@ impl Ending<'_> {
             ),
             (
                 Some(Status::NotSent),
-                "not sent, and proven so: no money moved",
+                "not sent: no money moved, by proof or by a person's word; the result file says which",
             ),
             (
                 Some(Status::Conflict),

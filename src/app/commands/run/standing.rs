@@ -143,13 +143,16 @@ fn standing_of(job: &Job, sight: &Sight, ended: Ended) -> RowStanding {
     match sight {
         Sight::Unknown | Sight::Cancelled => has_not_begun(),
         Sight::Known {
+            fingerprint,
             standing: Standing::Finished(outcome),
             ..
-        } if ended != Ended::Stays && moved_nothing(outcome.status) => {
+        } if ended != Ended::Stays && outcome.status.may_be_followed() => {
             if ended == Ended::GoesAgain {
                 has_not_begun()
-            } else {
+            } else if *fingerprint == job.fingerprint() {
                 told_by(outcome)
+            } else {
+                was_not_run_again(outcome)
             }
         }
         Sight::Known { fingerprint, .. } if *fingerprint != job.fingerprint() => {
@@ -175,16 +178,12 @@ fn standing_of(job: &Job, sight: &Sight, ended: Ended) -> RowStanding {
     }
 }
 
-/// Whether a job that ended so may be run again.
-const fn moved_nothing(status: Status) -> bool {
-    match status {
-        Status::Rejected | Status::NotSent => true,
-        Status::Succeeded
-        | Status::Invalid
-        | Status::Conflict
-        | Status::InDoubt
-        | Status::Waiting => false,
-    }
+/// A row with other content than the outcome on record, which was to be run again and was not.
+fn was_not_run_again(outcome: &StoredOutcome) -> RowStanding {
+    let mut standing = told_by(outcome);
+    standing.told = None;
+    "not_run_again".clone_into(&mut standing.result.reason);
+    standing
 }
 
 const fn stands(status: Status, result: RowResult) -> RowStanding {
