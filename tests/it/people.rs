@@ -253,7 +253,7 @@ fn status_counts_money_in_doubt_and_says_what_is_to_be_done() {
             "E-?",
             "(conflict_409)",
             "tanda reconcile",
-            "HELD by Ana",
+            "PAUSED by Ana",
             "it showed E-young",
         ],
     );
@@ -267,7 +267,7 @@ fn status_counts_money_in_doubt_and_says_what_is_to_be_done() {
         told["unpublished"], 0,
         "an overtaken outcome is not to be told"
     );
-    assert_eq!(told["held"]["by"], "Ana");
+    assert_eq!(told["paused"]["by"], "Ana");
     assert_eq!(told["open_requests"][0]["asks"], "pause");
 }
 

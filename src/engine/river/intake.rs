@@ -86,9 +86,9 @@ impl River {
                 self.take(delivery, fingerprint, true, None).await;
                 Ok(())
             }
-            // What was pruned is known by its fingerprint alone: on which card to look for other
-            // content nobody knows any more.
-            Decision::RunAgain { earlier, .. } if is_pruned(sight, fingerprint) => {
+            // What was pruned is known by its fingerprint alone: where a person may have been wrong,
+            // nobody knows any more on which card to look.
+            Decision::RunAgain { earlier, .. } if is_pruned_ruling(sight, fingerprint) => {
                 self.refuse_copy(delivery, earlier, fingerprint).await
             }
             Decision::RunAgain { earlier, ended } => {
@@ -279,16 +279,18 @@ impl River {
     }
 }
 
-/// Whether the newest generation was pruned and said something else.
-fn is_pruned(sight: &Sight, fingerprint: Digest) -> bool {
+/// Whether the newest generation was pruned, said something else, and ended by a person's word alone.
+fn is_pruned_ruling(sight: &Sight, fingerprint: Digest) -> bool {
     match sight {
         Sight::Known {
             fingerprint: known,
             standing: Standing::Finished(outcome),
             ..
-        } => {
+        } if *known != fingerprint => {
             let message = OutcomeMessage::decode(&outcome.body);
-            *known != fingerprint && message.is_some_and(|message| message.card_id.is_none())
+            message.is_some_and(|message| {
+                message.card_id.is_none() && message.reason.as_deref() == Some(RULED)
+            })
         }
         Sight::Known { .. } | Sight::Unknown | Sight::Cancelled => false,
     }
