@@ -219,7 +219,7 @@ pub(super) struct RunArgs {
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) reading: ReadingArgs,
-    /// Use the built-in simulated bank, a ledger of its own and built-in settings: no money moves
+    /// Use the built-in simulated bank and a ledger of its own: no money moves. Other settings stay
     #[arg(long)]
     pub(super) simulate: bool,
     /// Faults that the simulated bank deals, such as `error=6%,lost=5%`

@@ -16,7 +16,7 @@ pub(super) enum Exit {
     Internal,
     /// The command line or the configuration is wrong.
     Usage,
-    /// The input is refused or has bad rows; nothing was sent.
+    /// What was given is refused: a file, a row, an id, a decision; nothing was sent.
     Input,
     /// Credentials are missing or refused; nothing was sent.
     Credentials,
@@ -82,7 +82,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "3",
-        "the file is refused or has bad rows, or is not as expected; nothing was sent",
+        "refused: a file, a row, an id or a decision is not as it must be; nothing was sent",
     ),
     ("4", "the token is missing or refused; nothing was sent"),
     ("5", "the policy of the settings says no; nothing was sent"),

@@ -173,7 +173,9 @@ const fn of_cause(cause: UnclearCause) -> &'static str {
         UnclearCause::UnreadableAnswer => "the answer could not be read",
         UnclearCause::NotTheBank => "something else than the bank answered",
         UnclearCause::UnexpectedStatus => "the bank answered in a way that it does not document",
-        UnclearCause::Interrupted => "tanda was stopped while it may have been under way",
+        UnclearCause::Interrupted => {
+            "tanda was stopped while it, or others after it, may have been under way"
+        }
     }
 }
 

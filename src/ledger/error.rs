@@ -75,7 +75,8 @@ pub enum OpenError {
     #[error(
         "the ledger at {path} has forgotten something: {how}. Payments may have been made that are \
          recorded nowhere here, and sending their jobs again could pay twice, so nothing was sent. \
-         Put back the right file together with its anchor {anchor}"
+         Put back the right file together with its anchor {anchor}. If it is lost for good, do not make \
+         a new one: ask the bank for its list of operations first"
     )]
     Forgot {
         /// The ledger.
