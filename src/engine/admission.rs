@@ -16,6 +16,13 @@ use crate::telemetry;
 pub(super) enum Decision {
     /// The ledger knows nothing of it: run it.
     Run,
+    /// Its intent was withdrawn: run what the ledger says, which is the same but for its description.
+    RunReleased {
+        /// As this generation.
+        generation: Generation,
+        /// Whether a person has cancelled it since.
+        cancelled: bool,
+    },
     /// A person cancelled it before it came: end it at its turn.
     RunCancelled,
     /// It ended without moving money, and a person wants it run again: as the next generation.
@@ -39,6 +46,7 @@ impl Decision {
         match self {
             Self::Run => "run",
             Self::RunAgain { .. } => "run_again",
+            Self::RunReleased { .. } => "run_released",
             Self::RunCancelled => "cancelled",
             Self::Replay(_) => "replay",
             Self::Join => "join",
@@ -87,5 +95,13 @@ pub(super) fn decide(sight: &Sight, fingerprint: Digest, again: bool) -> Decisio
             standing: Standing::InDoubt(_),
             ..
         } => Decision::Join,
+        Sight::Known {
+            generation,
+            standing: Standing::Released { cancelled },
+            ..
+        } => Decision::RunReleased {
+            generation: *generation,
+            cancelled: *cancelled,
+        },
     }
 }

@@ -14,7 +14,7 @@ use super::EngineError;
 use super::orders::{Order, Orders, Reply, What};
 use super::pause::Pass;
 use super::ports::{
-    Answer, AttemptNote, Begun, Intent, JobRef, OpenJob, Settlement, StoredOutcome,
+    Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement, StoredOutcome,
 };
 use super::publish::{Published, publish};
 use super::receipts::Receipts;
@@ -60,7 +60,11 @@ pub(super) struct Flight {
 /// Where a flight begins.
 pub(super) enum Start {
     /// Nothing is durable; `panics` of earlier tasks are on record, and perhaps a cancel.
-    Fresh { panics: u32, cancelled: bool },
+    Fresh {
+        generation: Generation,
+        panics: u32,
+        cancelled: bool,
+    },
     /// An earlier generation ended without moving money.
     Again(Again),
     /// The ledger has its intent and no outcome.
@@ -158,7 +162,7 @@ impl Pilot {
         let now = tower.clocks.now();
         let body = wire::bank::request_body(&job);
         let (generation, again) = match &start {
-            Start::Fresh { .. } => (Generation::FIRST, None),
+            Start::Fresh { generation, .. } => (*generation, None),
             Start::Again(again) => (again.earlier.next(), Some(again.clone())),
             Start::Recovered(open) => (open.intent.generation, None),
         };
@@ -193,7 +197,9 @@ impl Pilot {
         };
         let progress = Progress::new(key, not_after);
         let (progress, action) = match start {
-            Start::Fresh { panics, cancelled } => {
+            Start::Fresh {
+                panics, cancelled, ..
+            } => {
                 let poison = (panics >= POISON_PANICS).then_some(NotSentReason::Poison);
                 let closing = poison.or(cancelled.then_some(NotSentReason::Cancelled));
                 let progress = match closing {
@@ -279,7 +285,13 @@ impl Pilot {
             Action::AwaitTurn {
                 not_before,
                 deadline,
-            } => self.await_turn(not_before, deadline).await,
+            } => {
+                let step = self.await_turn(not_before, deadline).await;
+                if matches!(step, Step::Landed(Landing::Stopped)) {
+                    self.release(progress).await?;
+                }
+                step
+            }
             Action::RecordIntent => self.record_intent().await?,
             Action::Call => self.call(progress.attempts()).await,
             Action::EnterDoubt { reason, ask_at } => {
@@ -338,6 +350,22 @@ impl Pilot {
             }
         };
         Step::Event(event)
+    }
+
+    /// The process stops: where every attempt was deferred, which is proof that nothing was executed,
+    /// the intent is withdrawn, so that the job waits and is not in doubt.
+    async fn release(&self, progress: &Progress) -> Result<(), LedgerError> {
+        let was_begun_here = *progress.stage() == Stage::Between && !self.doubted;
+        let deferral = match self.notes.last().map(|note| &note.verdict) {
+            Some(Verdict::Deferred(deferral)) => deferral.as_str(),
+            Some(Verdict::Accepted { .. } | Verdict::Refused(_) | Verdict::Unclear(_)) | None => {
+                return Ok(());
+            }
+        };
+        if was_begun_here && !progress.may_have_been_executed() {
+            self.tower.ledger.release(self.job_ref(), deferral).await?;
+        }
+        Ok(())
     }
 
     async fn record_intent(&mut self) -> Result<Step, EngineError> {

@@ -113,6 +113,10 @@ pub trait Ledger: Send + Sync {
         reason: DoubtReason,
     ) -> Result<StoredOutcome, LedgerError>;
 
+    /// Withdraws the intent of a job that was provably not executed, for this reason: it may begin
+    /// again as the same generation, with the same content. One that is in doubt or settled stays so.
+    async fn release(&self, job: JobRef, reason: &'static str) -> Result<(), LedgerError>;
+
     /// Records that a person must decide about a job in doubt.
     async fn call_person(&self, job: JobRef) -> Result<(), LedgerError>;
 
@@ -229,6 +233,12 @@ pub enum Sight {
 pub enum Standing {
     /// An intent without a final outcome; the interim outcome, once it is on record.
     InDoubt(Option<StoredOutcome>),
+    /// Its intent was withdrawn: it was provably not executed, and may begin again, unless a person
+    /// has cancelled it since.
+    Released {
+        /// Whether one has.
+        cancelled: bool,
+    },
     /// Over, with this outcome.
     Finished(StoredOutcome),
 }

@@ -94,6 +94,7 @@ impl Taken {
                 ..again.clone()
             }),
             None => Start::Fresh {
+                generation: self.generation,
                 panics: self.panics,
                 cancelled: self.cancelled,
             },

@@ -69,6 +69,7 @@ struct JobBook {
     doubt: Option<(usize, DoubtReason)>,
     last: Option<usize>,
     person_needed: bool,
+    released: bool,
 }
 
 #[derive(Debug)]
@@ -117,6 +118,9 @@ impl Books {
         let job = self.job(position);
         let standing = match (job.last, job.doubt) {
             (Some(last), _) => Standing::Finished(self.outcome(last).clone()),
+            (None, None) if job.released => Standing::Released {
+                cancelled: self.is_cancelled(entity_id, generation),
+            },
             (None, doubt) => {
                 Standing::InDoubt(doubt.map(|(interim, _)| self.outcome(interim).clone()))
             }
@@ -188,6 +192,7 @@ impl Books {
             doubt: None,
             last: None,
             person_needed: false,
+            released: false,
         });
         position
     }
@@ -231,6 +236,7 @@ impl Books {
         if let Some(last) = self.job(position).last {
             return Ok(self.outcome(last).clone());
         }
+        self.job_mut(position).released = false;
         add_attempts(self.job_mut(position), settlement.attempts);
         let interim = match self.job(position).doubt {
             Some((interim, _)) => interim,
@@ -324,7 +330,12 @@ impl Ledger for MemoryLedger {
         if cancelled || !rules::may_begin(&sight, intent.generation) {
             return Ok(Begun::AlreadyThere(sight));
         }
-        books.open_row(&intent);
+        match books.find(&intent.job.entity_id, intent.generation) {
+            Some(position) => books.job_mut(position).released = false,
+            None => {
+                books.open_row(&intent);
+            }
+        }
         Ok(Begun::Yes)
     }
 
@@ -340,6 +351,14 @@ impl Ledger for MemoryLedger {
     ) -> Result<StoredOutcome, LedgerError> {
         let kept = self.books().doubt(settlement, reason);
         kept.map_err(refused("recording a doubt"))
+    }
+
+    async fn release(&self, job: JobRef, _reason: &'static str) -> Result<(), LedgerError> {
+        let mut books = self.books();
+        let position = books.named(&job).map_err(refused("releasing a job"))?;
+        let job = books.job_mut(position);
+        job.released = job.doubt.is_none() && job.last.is_none();
+        Ok(())
     }
 
     async fn call_person(&self, job: JobRef) -> Result<(), LedgerError> {
@@ -382,7 +401,7 @@ impl Ledger for MemoryLedger {
             .jobs
             .iter()
             .skip(first)
-            .filter(|job| job.last.is_none())
+            .filter(|job| job.last.is_none() && !job.released)
             .take(limit)
             .map(|job| books.open_job(job))
             .collect())
@@ -393,7 +412,7 @@ impl Ledger for MemoryLedger {
         let current = books.current(&entity_id);
         let job = current.map(|(_, position)| books.job(position));
         Ok(job
-            .filter(|job| job.last.is_none())
+            .filter(|job| job.last.is_none() && !job.released)
             .map(|job| books.open_job(job)))
     }
 

@@ -114,6 +114,11 @@ pub(super) fn may_begin(sight: &Sight, new: Generation) -> bool {
             standing: Standing::Finished(outcome),
             ..
         } => outcome.status.may_be_followed() && generation.next() == new,
+        Sight::Known {
+            generation,
+            standing: Standing::Released { .. },
+            ..
+        } => *generation == new,
         Sight::Cancelled
         | Sight::Known {
             standing: Standing::InDoubt(_),

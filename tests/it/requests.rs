@@ -561,3 +561,38 @@ async fn an_answer_is_kept_with_its_request() {
     let sights = world.ledger.look(vec![id("a")]).await.expect("memory");
     assert_eq!(sights, [Sight::Cancelled]);
 }
+
+/// Doing what a pause says, stopping and running again, must not frighten anybody: what the bank
+/// provably did not execute waits, and is paid by the next run under the same key.
+#[tokio::test(start_paused = true)]
+async fn i9_a_stop_in_a_pause_leaves_what_was_only_deferred_waiting_and_not_in_doubt() {
+    for does in [Does::RefuseCredential, Does::NoConnection] {
+        let world = world();
+        world.bank.otherwise(does);
+        while_running(&world, &[job("a", 1), job("b", 2)], async {
+            while world.bank.calls().is_empty() {
+                let_pass(Duration::from_millis(10)).await;
+            }
+            let_pass(Duration::from_secs(5)).await;
+        })
+        .await;
+        assert_eq!(world.answers.of("a"), [None], "given back: {does:?}");
+        assert!(
+            world.sink.all().is_empty(),
+            "nothing is said to be in doubt"
+        );
+        let open = world.ledger.unsettled(None, 9).await.expect("memory");
+        assert_eq!(open, []);
+        let first = world.bank.calls();
+        ask(&world, Wish::Cancel(id("b"))).await;
+        world.bank.otherwise(Does::Apply);
+        world.run(&[job("a", 1), job("b", 2)]).await;
+        assert_eq!(world.sink.statuses("a"), [Status::Succeeded]);
+        assert_eq!(world.sink.statuses("b"), [Status::NotSent]);
+        let calls = world.bank.calls_for("a");
+        let key = first.iter().find(|call| call.entity_id == "a");
+        assert!(key.is_none_or(|first| calls.iter().all(|call| call.key == first.key)));
+        world.run(&[corrected("a", 1)]).await;
+        assert_eq!(world.bank.applied()["a"], 1);
+    }
+}

@@ -147,6 +147,17 @@ impl River {
                 let words = too_late(outcome.status);
                 return self.answer_request(&request, false, None, words).await;
             }
+            (
+                None,
+                Sight::Known {
+                    generation,
+                    standing: Standing::Released { .. },
+                    ..
+                },
+            ) => (
+                *generation,
+                "cancelled: it was not sent, and is not sent when it comes again".to_owned(),
+            ),
             (None, Sight::Known { generation, .. }) => (*generation, IN_DOUBT.to_owned()),
         };
         self.answer_request(&request, true, Some(generation), words)
@@ -223,6 +234,10 @@ impl River {
                 standing: Standing::Finished(outcome),
                 ..
             } => too_late(outcome.status),
+            Sight::Known {
+                standing: Standing::Released { .. },
+                ..
+            } => "this job is not in doubt: it was provably not sent, and waits".to_owned(),
             Sight::Known {
                 standing: Standing::InDoubt(_),
                 ..

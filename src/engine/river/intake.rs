@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{River, Stand, Taken};
 use crate::domain::digest::Digest;
-use crate::domain::job::EntityId;
+use crate::domain::job::{EntityId, Job};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
 use crate::domain::outcome::{RULED, Status};
 use crate::engine::EngineError;
@@ -82,6 +82,15 @@ impl River {
                 self.take(delivery, fingerprint, false, None).await;
                 Ok(())
             }
+            Decision::RunReleased {
+                generation,
+                cancelled,
+            } => {
+                let delivery = self.as_first_said(delivery).await?;
+                self.take_as(delivery, fingerprint, generation, cancelled, None)
+                    .await;
+                Ok(())
+            }
             Decision::RunCancelled => {
                 self.take(delivery, fingerprint, true, None).await;
                 Ok(())
@@ -136,10 +145,39 @@ impl River {
         }))
     }
 
+    /// The same delivery with the description that was first sent under its key: the first stays.
+    async fn as_first_said(&self, delivery: Delivery) -> Result<Delivery, LedgerError> {
+        let entity_id = delivery.job.entity_id.clone();
+        let mut said = self.tower.ledger.generations_of(entity_id).await?;
+        let description = match said.pop() {
+            Some(first) => first.description,
+            None => delivery.job.description.clone(),
+        };
+        let job = Job {
+            description,
+            ..delivery.job.clone()
+        };
+        Ok(Delivery { job, ..delivery })
+    }
+
     async fn take(
         &mut self,
         delivery: Delivery,
         fingerprint: Digest,
+        cancelled: bool,
+        again: Option<Again>,
+    ) {
+        let earlier = again.as_ref().map(|again| again.earlier);
+        let generation = earlier.map_or(Generation::FIRST, Generation::next);
+        self.take_as(delivery, fingerprint, generation, cancelled, again)
+            .await;
+    }
+
+    async fn take_as(
+        &mut self,
+        delivery: Delivery,
+        fingerprint: Digest,
+        generation: Generation,
         cancelled: bool,
         again: Option<Again>,
     ) {
@@ -165,9 +203,7 @@ impl River {
             line,
             received_at,
             fingerprint,
-            generation: again
-                .as_ref()
-                .map_or(Generation::FIRST, |again| again.earlier.next()),
+            generation,
             again,
             receipts,
             panics: 0,

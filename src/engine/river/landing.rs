@@ -63,7 +63,7 @@ impl River {
     async fn lands_elsewhere(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
         let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
         let sight = sights.into_iter().next();
-        if sight == Some(Sight::Cancelled) {
+        if sight.as_ref().is_some_and(is_cancelled) {
             if let Some(taken) = self.jobs.get_mut(entity_id) {
                 taken.cancelled = true;
                 let start = taken.fresh_start();
@@ -112,7 +112,15 @@ impl River {
                 }
                 Ok(())
             }
-            Some(Sight::Unknown | Sight::Cancelled) | None => {
+            Some(
+                Sight::Unknown
+                | Sight::Cancelled
+                | Sight::Known {
+                    standing: Standing::Released { .. },
+                    ..
+                },
+            )
+            | None => {
                 if let Some(taken) = self.jobs.get_mut(entity_id) {
                     taken.panics = panics.min(POISON_PANICS);
                     let start = taken.fresh_start();
@@ -143,5 +151,17 @@ impl River {
         {
             self.start(&next, start);
         }
+    }
+}
+
+/// Whether a job that has not been sent is cancelled.
+const fn is_cancelled(sight: &Sight) -> bool {
+    match sight {
+        Sight::Cancelled
+        | Sight::Known {
+            standing: Standing::Released { cancelled: true },
+            ..
+        } => true,
+        Sight::Unknown | Sight::Known { .. } => false,
     }
 }

@@ -164,6 +164,11 @@ impl Ledger for SqliteLedger {
         self.writes.call("recording a doubt", doubt).await
     }
 
+    async fn release(&self, job: JobRef, reason: &'static str) -> Result<(), LedgerError> {
+        let release = move |db: &_| write::release(db, &job, reason);
+        self.writes.call("releasing a job", release).await
+    }
+
     async fn call_person(&self, job: JobRef) -> Result<(), LedgerError> {
         let call = move |db: &_| write::call_person(db, &job);
         self.writes.call("calling a person", call).await

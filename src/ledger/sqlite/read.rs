@@ -33,8 +33,8 @@ pub(super) fn look(db: &Connection, entity_ids: &[EntityId]) -> Result<Vec<Sight
 /// What is known of one id.
 pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trouble> {
     let mut statement = db.prepare_cached(
-        "SELECT generation, fingerprint, doubt_outcome, final_outcome FROM jobs \
-         WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
+        "SELECT generation, fingerprint, doubt_outcome, final_outcome, released IS NOT NULL \
+         FROM jobs WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
     )?;
     let mut rows = statement.query([entity_id.as_str()])?;
     let Some(row) = rows.next()? else {
@@ -43,6 +43,9 @@ pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trou
     let standing = match (row.get(2)?, row.get(3)?) {
         (_, Some(last)) => Standing::Finished(outcome(db, last)?),
         (Some(interim), None) => Standing::InDoubt(Some(outcome(db, interim)?)),
+        (None, None) if row.get(4)? => Standing::Released {
+            cancelled: requests::is_cancelled(db, entity_id, generation(row.get(0)?)?)?,
+        },
         (None, None) => Standing::InDoubt(None),
     };
     Ok(Sight::Known {
@@ -140,7 +143,8 @@ pub(super) fn unsettled(
     let mut statement = db.prepare_cached(
         "SELECT j.*, coalesce(p.count, 0) AS panics FROM jobs AS j INDEXED BY jobs_unsettled \
          LEFT JOIN panics AS p ON p.entity_id = j.entity_id \
-         WHERE j.final_outcome IS NULL AND j.id > ?1 ORDER BY j.id LIMIT ?2",
+         WHERE j.final_outcome IS NULL AND j.released IS NULL AND j.id > ?1 \
+         ORDER BY j.id LIMIT ?2",
     )?;
     let mut rows = statement.query(params![after, at_most(limit)])?;
     let mut jobs = Vec::new();
@@ -155,7 +159,7 @@ pub(super) fn open_job(db: &Connection, entity_id: &EntityId) -> Result<Option<O
     let mut statement = db.prepare_cached(
         "SELECT j.*, coalesce(p.count, 0) AS panics FROM jobs AS j \
          LEFT JOIN panics AS p ON p.entity_id = j.entity_id \
-         WHERE j.entity_id = ?1 AND j.final_outcome IS NULL",
+         WHERE j.entity_id = ?1 AND j.final_outcome IS NULL AND j.released IS NULL",
     )?;
     let mut rows = statement.query([entity_id.as_str()])?;
     rows.next()?.map(|row| open_job_in(db, row)).transpose()

@@ -163,7 +163,8 @@ CREATE TRIGGER outcomes_stay BEFORE DELETE ON outcomes
 /// Requests of people, where a job came from and who asked for it again, and tombstones.
 ///
 /// An accepted cancel is a fact about a generation; the newest pause or resume says whether the flow
-/// is held. `source` and `again_by` are null in rows that the first format wrote.
+/// is held. `source` and `again_by` are null in rows that the first format wrote. `released` says why
+/// the intent of a job was withdrawn; null while it stands.
 const VERSION_2: &str = "
 CREATE TABLE requests (
     id          INTEGER PRIMARY KEY,
@@ -208,6 +209,7 @@ CREATE TABLE pruning (
 
 ALTER TABLE jobs ADD COLUMN source TEXT;
 ALTER TABLE jobs ADD COLUMN again_by TEXT;
+ALTER TABLE jobs ADD COLUMN released TEXT;
 
 DROP TRIGGER jobs_say_one_thing;
 CREATE TRIGGER jobs_say_one_thing BEFORE UPDATE OF id, entity_id, generation, card_id, operation,

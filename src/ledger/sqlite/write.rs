@@ -35,8 +35,30 @@ pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> 
     if cancelled || !rules::may_begin(&sight, intent.generation) {
         return Ok(Begun::AlreadyThere(sight));
     }
-    insert_job(db, intent)?;
+    let again = db
+        .prepare_cached(
+            "UPDATE jobs SET released = NULL WHERE entity_id = ?1 AND generation = ?2 \
+             AND released IS NOT NULL",
+        )?
+        .execute(params![
+            intent.job.entity_id.as_str(),
+            intent.generation.get()
+        ])?;
+    if again == 0 {
+        insert_job(db, intent)?;
+    }
     Ok(Begun::Yes)
+}
+
+/// See `Ledger::release`.
+pub(super) fn release(db: &Connection, job: &JobRef, reason: &str) -> Result<(), Trouble> {
+    let id = read::job_id(db, job)?;
+    db.prepare_cached(
+        "UPDATE jobs SET released = ?2 WHERE id = ?1 AND doubt_outcome IS NULL \
+         AND final_outcome IS NULL",
+    )?
+    .execute(params![id, reason])?;
+    Ok(())
 }
 
 /// See `Ledger::settle`.
@@ -72,8 +94,10 @@ pub(super) fn doubt(
         return read::outcome(db, interim);
     }
     let interim = insert_outcome(db, &settlement.outcome, Some(job.id))?;
-    db.prepare_cached("UPDATE jobs SET doubt_outcome = ?2, doubt_reason = ?3 WHERE id = ?1")?
-        .execute(params![job.id, interim, reason.as_str()])?;
+    db.prepare_cached(
+        "UPDATE jobs SET doubt_outcome = ?2, doubt_reason = ?3, released = NULL WHERE id = ?1",
+    )?
+    .execute(params![job.id, interim, reason.as_str()])?;
     read::outcome(db, interim)
 }
 
@@ -197,7 +221,7 @@ fn current(db: &Connection, entity_id: &EntityId) -> Result<Option<(Generation, 
         } => Some((generation, outcome.status.may_be_followed())),
         Sight::Known {
             generation,
-            standing: Standing::InDoubt(_),
+            standing: Standing::InDoubt(_) | Standing::Released { .. },
             ..
         } => Some((generation, false)),
     })

@@ -141,6 +141,10 @@ impl Ledger for Fused<dyn Ledger> {
         self.around(self.inner.doubt(settlement, reason)).await
     }
 
+    async fn release(&self, job: JobRef, reason: &'static str) -> Result<(), LedgerError> {
+        self.around(self.inner.release(job, reason)).await
+    }
+
     async fn call_person(&self, job: JobRef) -> Result<(), LedgerError> {
         self.around(self.inner.call_person(job)).await
     }

@@ -163,6 +163,10 @@ fn standing_of(job: &Job, sight: &Sight, ended: Ended) -> RowStanding {
             ..
         } => told_by(outcome),
         Sight::Known {
+            standing: Standing::Released { .. },
+            ..
+        } => has_not_begun(),
+        Sight::Known {
             standing: Standing::InDoubt(None),
             ..
         } => {
