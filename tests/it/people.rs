@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::program::{Desk, SimulatorProcess, said, statuses};
+use crate::support::program::{Desk, MORE_THAN_ANY_DISK_MIB, SimulatorProcess, said, statuses};
 
 const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
 /// A day in the middle of 2024, which every prune reaches.
@@ -400,8 +400,7 @@ fn the_doctor_says_what_is_wrong_and_goes_on() {
     assert!(what.contains("127.0.0.1:9"), "{what}");
     assert_eq!(check(&report, "minor digits").0, "ok");
 
-    // More than any disk of a test machine has.
-    desk.set("TANDA_LEDGER__MIN_FREE_MIB", "1048576");
+    desk.set("TANDA_LEDGER__MIN_FREE_MIB", MORE_THAN_ANY_DISK_MIB);
     let full = json(&desk.tanda(&["doctor", "--json"]));
     assert_eq!(check(&full, "disk").0, "fail");
 

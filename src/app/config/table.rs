@@ -124,7 +124,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "ledger.min_free_mib",
         kind: Kind::Whole {
             least: 0,
-            most: 1_048_576,
+            // An exbibyte: beyond any disk, so that a person can hold a ledger back by it.
+            most: 1 << 40,
         },
         unless_set: Unless::Is("64"),
         meaning: "MiB that must be free on the ledger's disk; 0 does not look",
