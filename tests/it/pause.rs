@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::support::judge::{Does, World, job, let_pass};
-use crate::support::program::{Desk, MORE_THAN_ANY_DISK_MIB, SimulatorProcess, Started, said, statuses};
+use crate::support::program::{
+    Desk, MORE_THAN_ANY_DISK_MIB, SimulatorProcess, Started, said, statuses,
+};
 use crate::support::scripted_bank::{Act, ScriptedBank, answer, answer_with};
 
 // ---- the engine on a paused clock -----------------------------------------------------------------

@@ -412,6 +412,39 @@ fn the_doctor_says_what_is_wrong_and_goes_on() {
     assert_eq!(check(&report, "spool").0, "warn");
 }
 
+#[cfg(unix)]
+#[test]
+fn s19_the_doctor_warns_of_a_token_in_a_configuration_that_others_may_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bank = SimulatorProcess::start("");
+    let mut desk = Desk::at(&bank.url);
+    desk.unset("TANDA_BANK__TOKEN");
+    let path = desk.path("tanda.toml");
+    let settings = "[bank]\ntoken = \"simulated\"\n";
+    std::fs::write(&path, settings).expect("written");
+    let may = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    for (mode, level) in [(0o644, "warn"), (0o640, "warn"), (0o600, "ok")] {
+        may(mode);
+        let told = desk.tanda(&["doctor", "--json"]);
+        exits(&told, 0);
+        let report = json(&told);
+        assert_eq!(
+            check(&report, "configuration").0,
+            level,
+            "{mode:o}: {report}"
+        );
+        assert_eq!(check(&report, "credential").0, "ok");
+    }
+    may(0o644);
+    says(&desk.tanda(&["doctor"]), &["chmod 600 tanda.toml"]);
+    // A token from elsewhere is used instead, and the file holds none that counts.
+    desk.set("TANDA_BANK__TOKEN", "simulated");
+    let report = json(&desk.tanda(&["doctor", "--json"]));
+    assert_eq!(check(&report, "configuration").0, "ok", "{report}");
+}
+
 /// Nothing is sent to the production host, so that this needs no network.
 #[test]
 fn the_doctor_warns_of_a_test_token_for_production_without_showing_it() {

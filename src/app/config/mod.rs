@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use self::reading::{Origin, Reading, absolute_from_env, credentials, environment};
 use self::relations::RELATIONS;
-use self::table::Written;
+use self::table::{Kind, SETTINGS, Setting, Written};
 use super::pauses::Circumstances;
 use crate::domain::key::Namespace;
 use crate::domain::money::{Amount, Currencies, Currency, minor_units};
@@ -203,6 +203,8 @@ pub(super) struct Shown {
     pub(super) unless_set: &'static str,
     /// None where it is built in.
     pub(super) origin: Option<String>,
+    /// A secret in this file, which other users may read.
+    pub(super) readable_in: Option<PathBuf>,
     pub(super) meaning: &'static str,
 }
 
@@ -210,7 +212,12 @@ impl Config {
     /// Reads the configuration.
     pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let (reading, config) = Self::read(file, Flags::default())?;
-        warn_of_readable_token(&reading);
+        for path in SETTINGS
+            .iter()
+            .filter_map(|it| readable_by_others(&reading, it))
+        {
+            telemetry::TokenReadableByOthers { path }.emit();
+        }
         Ok(config)
     }
 
@@ -243,6 +250,7 @@ impl Config {
                 value: reading.shown_value(&name),
                 unless_set: setting.unless_set.text(),
                 origin: reading.origin(&name).map(ToString::to_string),
+                readable_in: readable_by_others(&reading, setting).map(Path::to_path_buf),
                 meaning: setting.meaning,
                 name,
             })
@@ -453,14 +461,13 @@ pub(super) fn file_in_use(file: Option<&Path>) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// A token in a file that others may read is no secret.
-fn warn_of_readable_token(reading: &Reading) {
-    let Some(Origin::File { path, .. }) = reading.origin("bank.token") else {
-        return;
+/// The file in which this setting stands, where it is a secret and others may read it.
+fn readable_by_others<'a>(reading: &'a Reading, setting: &Setting) -> Option<&'a Path> {
+    let Some(Origin::File { path, .. }) = reading.origin(setting.name) else {
+        return None;
     };
-    if others_may_read(path) {
-        telemetry::TokenReadableByOthers { path }.emit();
-    }
+    let is_secret = matches!(setting.kind, Kind::Secret);
+    (is_secret && others_may_read(path)).then_some(path)
 }
 
 #[cfg(unix)]
