@@ -36,7 +36,9 @@ const REFUSALS_IN_A_ROW_MAX: u32 = 10_000;
 const RATE_PER_SECOND_MAX: u32 = 10_000;
 /// What the disk of the ledger keeps free, unless set: what is under way when it runs short is a few
 /// MiB, and the rest lets the result file be written.
-pub const MIN_FREE_BYTES: u64 = 64 * 1024 * 1024;
+pub const MIN_FREE_BYTES: u64 = 64 * MIB_BYTES;
+/// A mebibyte, in which people are told of room on a disk.
+pub const MIB_BYTES: u64 = 1024 * 1024;
 /// How long a shutdown waits for calls under way; longer than the longest call.
 pub const DRAIN: Duration = Duration::from_secs(45);
 /// Event ids waiting to be marked as published: a few commits' worth.

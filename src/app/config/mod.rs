@@ -30,13 +30,11 @@ use crate::domain::key::Namespace;
 use crate::domain::money::{Amount, Currencies, Currency, minor_units};
 use crate::domain::progress::Rules;
 use crate::domain::schedule::AskTimes;
-use crate::engine::settings::{Ending, Fence, IN_FLIGHT_PER_CALL, Settings};
+use crate::engine::settings::{Ending, Fence, IN_FLIGHT_PER_CALL, MIB_BYTES, Settings};
 use crate::telemetry;
 
 /// The configuration file that is read where none is named.
 const DEFAULT_FILE: &str = "tanda.toml";
-/// Bytes of a MiB.
-const MIB: u64 = 1024 * 1024;
 /// Decimals of COP at the bank, the only currency that need not be set.
 const COP_DIGITS: u32 = 2;
 /// Permissions of everybody but the owner to read a file.
@@ -362,7 +360,7 @@ impl Config {
                         .ok_or_else(|| anyhow!("engine.rate_per_second must be 1 to 10000"))
                 })
                 .transpose()?,
-            min_free_bytes: self.ledger.min_free_mib.saturating_mul(MIB),
+            min_free_bytes: self.ledger.min_free_mib.saturating_mul(MIB_BYTES),
             drain: Duration::from_secs(engine.drain_s),
         })
     }
