@@ -16,6 +16,7 @@ mod exit;
 mod log;
 mod panics;
 mod pauses;
+mod prompt;
 mod signals;
 mod streams;
 mod words;

@@ -59,8 +59,14 @@ fn shaped(level: Level, text: &str) -> Cow<'_, str> {
 }
 
 fn tame(text: &str) -> Cow<'_, str> {
-    let stays = |character| is_visible(character) || matches!(character, '\n' | '\t');
-    if text.chars().all(stays) {
+    escape_all_but(text, |character| {
+        is_visible(character) || matches!(character, '\n' | '\t')
+    })
+}
+
+/// The text with all other characters written as their numbers.
+pub(super) fn escape_all_but(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.chars().all(&stays) {
         return Cow::Borrowed(text);
     }
     let mut tamed = String::with_capacity(text.len());

@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::app::streams::is_visible;
+use crate::app::streams::{escape_all_but, is_visible};
 use crate::domain::money::{Amount, Currencies, Currency, major_units};
 use crate::domain::outcome::{DoubtReason, RULED, Status};
 use crate::domain::request::{Request, Wish};
@@ -281,15 +281,7 @@ pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
 
 /// Text of strangers without what steers a terminal or turns the direction of reading.
 pub(super) fn tame(text: &str) -> String {
-    let mut tamed = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_visible(character) {
-            tamed.push(character);
-        } else {
-            tamed.extend(character.escape_unicode());
-        }
-    }
-    tamed
+    escape_all_but(text, is_visible).into_owned()
 }
 
 #[cfg(test)]

@@ -123,13 +123,6 @@ impl BankClient {
         self.base_url.origin()
     }
 
-    /// Which token is in use, counted from 1; looks at the token's file first. It changes when, and
-    /// only when, there is a new token: a pause for a refused credential may end then.
-    #[must_use]
-    pub fn token_generation(&self) -> u64 {
-        self.credential.lend().generation
-    }
-
     /// Whether the token bears the mark of the bank's test host (`sandbox_…`).
     #[must_use]
     pub fn has_sandbox_token(&self) -> bool {

@@ -11,9 +11,6 @@ use std::time::Duration;
 use crate::domain::key::Namespace;
 use crate::domain::progress::Rules;
 
-/// Calls of the bank at once, unless set: enough to hide 20 ms of latency at some hundred jobs a
-/// second, few enough that the last crash leaves few jobs in doubt.
-pub const CONCURRENCY: usize = 16;
 /// Jobs taken from the source and not yet answered, for each call at once: jobs between two
 /// attempts hold no call, and a seventh of all calls being unclear must not stall the rest.
 pub const IN_FLIGHT_PER_CALL: usize = 64;
@@ -24,37 +21,21 @@ pub const MAX_IN_DOUBT: usize = 10_000;
 pub const ASKS_AT_ONCE: usize = 4;
 /// How long before the intent an ask looks back, for clocks that differ.
 pub const ASK_LOOKBACK: Duration = Duration::from_secs(600);
-/// Between two probes of a bank that the flow waits for.
-pub const PROBE_EVERY: Duration = Duration::from_secs(30);
-/// Refusals in a row for one reason that hold the flow, unless set: the chance that a good payroll
-/// brings as many bad rows side by side, of several cards, is small, and a wrong environment costs no
-/// more than these.
-pub const REFUSALS_IN_A_ROW: u32 = 20;
 /// The most that may be set: the cards of a streak are held in memory (I11).
 const REFUSALS_IN_A_ROW_MAX: u32 = 10_000;
 /// The most calls a second that may be set; a larger number is a slip of the finger.
 const RATE_PER_SECOND_MAX: u32 = 10_000;
-/// What the disk of the ledger keeps free, unless set: what is under way when it runs short is a few
-/// MiB, and the rest lets the result file be written.
-pub const MIN_FREE_BYTES: u64 = 64 * 1024 * 1024;
-/// How long a shutdown waits for calls under way; longer than the longest call.
-pub const DRAIN: Duration = Duration::from_secs(45);
+/// A mebibyte, in which people are told of room on a disk.
+pub const MIB_BYTES: u64 = 1024 * 1024;
 /// Event ids waiting to be marked as published: a few commits' worth.
 pub const MARKS_WAITING: usize = 4_096;
 /// Marks taken into one commit.
 pub const MARKS_PER_COMMIT: usize = 1_024;
 /// Jobs read from the ledger at once when a start recovers.
 pub const RECOVERY_PAGE: usize = 512;
-/// Attempts of a job that may be spent, unless set: with the backoff four to eight minutes of trouble,
-/// then the list says more than another call.
-pub const MAX_ATTEMPTS: u32 = 10;
-/// How long what is unclear may be resent, unless set: a third of [`SHORTEST_KEY_LIFETIME`].
-pub const RESEND_WINDOW: Duration = Duration::from_secs(600);
 /// The shortest time for which any bank is known to remember an idempotency key; ours publishes
 /// none. A resend that arrives later may be taken for a new request, and pay twice.
 pub const SHORTEST_KEY_LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// After how long the bank's list is believed complete, unless set.
-pub const SETTLE_DELAY: Duration = Duration::from_secs(300);
 /// The most calls at once that may be set: beyond it a process has no connections left.
 const CONCURRENCY_MAX: usize = 1_024;
 /// The most jobs in flight that may be set: each is held in memory, some KiB with its task.

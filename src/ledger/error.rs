@@ -144,12 +144,6 @@ pub enum Forgotten {
 }
 
 impl OpenError {
-    /// Whether a ledger has to be made or found first.
-    #[must_use]
-    pub const fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing { .. })
-    }
-
     /// Whether it may work later, without any change.
     #[must_use]
     pub const fn is_locked(&self) -> bool {

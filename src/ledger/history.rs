@@ -60,6 +60,8 @@ pub struct GenerationHistory {
     pub doubt: Option<DoubtReason>,
     /// Whether only a person could decide.
     pub person_needed: bool,
+    /// Why its intent was withdrawn, where it was: it was provably not executed.
+    pub released: Option<String>,
     /// The interim and the final outcome, as far as there are.
     pub outcomes: Vec<Publication>,
 }

@@ -248,3 +248,23 @@ fn what_cannot_be_asked_says_so_and_records_nothing() {
     let no_ledger = elsewhere.tanda(&["cancel", "E-0", "--by", "Ana"]);
     exits(&no_ledger, 8);
 }
+
+/// What the message about a refused token says to do leaves nobody in doubt.
+#[test]
+fn a_run_stopped_while_the_token_is_refused_leaves_its_rows_waiting() {
+    let bank = SimulatorProcess::start("unauthorized=100%");
+    let desk = Desk::at(&bank.url);
+    let pay = file(&desk, "pay.csv", &[row("E-0", "7", "100.00")]);
+    let stopped = run(&desk, &pay, "100.00", &["--give-up-after", "1s"]);
+    exits(&stopped, 7);
+    assert_eq!(statuses(&desk.path("pay.results.csv")), ["waiting"]);
+    let told = desk.tanda(&["explain", "E-0"]);
+    exits(&told, 0);
+    let words = said(&told);
+    assert!(words.contains("not sent yet. No money moved"), "{words}");
+    exits(&desk.tanda(&["status"]), 0);
+    exits(&desk.tanda(&["reconcile"]), 0);
+    bank.set_faults("");
+    exits(&run(&desk, &pay, "100.00", &[]), 0);
+    assert_eq!(bank.movements("E-0"), 1);
+}

@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::support::judge::{Does, World, job, let_pass};
-use crate::support::program::{Desk, SimulatorProcess, Started, said, statuses};
+use crate::support::program::{
+    Desk, MORE_THAN_ANY_DISK_MIB, SimulatorProcess, Started, said, statuses,
+};
 use crate::support::scripted_bank::{Act, ScriptedBank, answer, answer_with};
 
 // ---- the engine on a paused clock -----------------------------------------------------------------
@@ -644,7 +646,7 @@ fn f32_a_bank_that_limits_is_paced_and_the_log_stays_quiet() {
 #[test]
 fn f20_a_run_on_a_nearly_full_disk_starts_held_and_says_so() {
     let (bank, mut desk) = slow_bank();
-    desk.set("TANDA_LEDGER__MIN_FREE_MIB", "1048576");
+    desk.set("TANDA_LEDGER__MIN_FREE_MIB", MORE_THAN_ANY_DISK_MIB);
     let (code, said) = run(&desk, 10, &["--give-up-after", "1s"]).ends();
     assert_eq!(code, Some(7), "{said}");
     assert!(

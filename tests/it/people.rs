@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::program::{Desk, SimulatorProcess, said, statuses};
+use crate::support::program::{Desk, MORE_THAN_ANY_DISK_MIB, SimulatorProcess, said, statuses};
 
 const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
 /// A day in the middle of 2024, which every prune reaches.
@@ -400,8 +400,7 @@ fn the_doctor_says_what_is_wrong_and_goes_on() {
     assert!(what.contains("127.0.0.1:9"), "{what}");
     assert_eq!(check(&report, "minor digits").0, "ok");
 
-    // More than any disk of a test machine has.
-    desk.set("TANDA_LEDGER__MIN_FREE_MIB", "1048576");
+    desk.set("TANDA_LEDGER__MIN_FREE_MIB", MORE_THAN_ANY_DISK_MIB);
     let full = json(&desk.tanda(&["doctor", "--json"]));
     assert_eq!(check(&full, "disk").0, "fail");
 
@@ -411,6 +410,39 @@ fn the_doctor_says_what_is_wrong_and_goes_on() {
     let report = json(&misspelt);
     assert_eq!(check(&report, "configuration").0, "fail");
     assert_eq!(check(&report, "spool").0, "warn");
+}
+
+#[cfg(unix)]
+#[test]
+fn s19_the_doctor_warns_of_a_token_in_a_configuration_that_others_may_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bank = SimulatorProcess::start("");
+    let mut desk = Desk::at(&bank.url);
+    desk.unset("TANDA_BANK__TOKEN");
+    let path = desk.path("tanda.toml");
+    let settings = "[bank]\ntoken = \"simulated\"\n";
+    std::fs::write(&path, settings).expect("written");
+    let may = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    for (mode, level) in [(0o644, "warn"), (0o640, "warn"), (0o600, "ok")] {
+        may(mode);
+        let told = desk.tanda(&["doctor", "--json"]);
+        exits(&told, 0);
+        let report = json(&told);
+        assert_eq!(
+            check(&report, "configuration").0,
+            level,
+            "{mode:o}: {report}"
+        );
+        assert_eq!(check(&report, "credential").0, "ok");
+    }
+    may(0o644);
+    says(&desk.tanda(&["doctor"]), &["chmod 600 tanda.toml"]);
+    // A token from elsewhere is used instead, and the file holds none that counts.
+    desk.set("TANDA_BANK__TOKEN", "simulated");
+    let report = json(&desk.tanda(&["doctor", "--json"]));
+    assert_eq!(check(&report, "configuration").0, "ok", "{report}");
 }
 
 /// Nothing is sent to the production host, so that this needs no network.

@@ -146,7 +146,8 @@ fn was_asked_since(history: &History, at: Timestamp) -> bool {
 }
 
 fn is_in_doubt(history: &History) -> bool {
-    !history.generations.is_empty() && history.final_status().is_none()
+    let newest = history.generations.last();
+    newest.is_some_and(|newest| newest.released.is_none()) && history.final_status().is_none()
 }
 
 fn last_finding(history: &History) -> Option<&str> {

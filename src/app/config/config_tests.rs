@@ -8,7 +8,6 @@ use super::reading::{Origin, Reading, variable_of};
 use super::table::{ANY_CURRENCY, Kind, SETTINGS, Unless, Written};
 use super::*;
 use crate::domain::schedule::BACKOFF_BASE;
-use crate::engine::settings as engine;
 use crate::files::{MAX_FILE_BYTES, MAX_ROWS};
 
 const README: &str = include_str!("../../../README.md");
@@ -72,29 +71,26 @@ fn every_setting_can_be_set_in_the_file_and_in_the_environment() {
 }
 
 #[test]
-fn what_is_built_in_is_what_the_rooms_say() {
+fn what_is_built_in_reaches_the_engine() {
     let config = Config::built_in();
     let settings = config.settings(Ending::WhenDry).expect("good settings");
     assert_eq!(settings.namespace, Namespace::default());
-    assert_eq!(settings.concurrency, engine::CONCURRENCY);
-    assert_eq!(
-        settings.in_flight,
-        engine::CONCURRENCY * engine::IN_FLIGHT_PER_CALL
-    );
-    assert_eq!(settings.rules.max_attempts, engine::MAX_ATTEMPTS);
+    assert_eq!(settings.concurrency, 16);
+    assert_eq!(settings.in_flight, 16 * IN_FLIGHT_PER_CALL);
+    assert_eq!(settings.rules.max_attempts, 10);
     assert_eq!(settings.rules.backoff_base, BACKOFF_BASE);
-    assert_eq!(settings.rules.resend_window, engine::RESEND_WINDOW);
-    assert_eq!(settings.rules.asks.settle_delay(), engine::SETTLE_DELAY);
-    assert_eq!(settings.probe_every, engine::PROBE_EVERY);
-    assert_eq!(settings.drain, engine::DRAIN);
+    assert_eq!(settings.rules.resend_window, Duration::from_secs(600));
+    let settle_delay = settings.rules.asks.settle_delay();
+    assert_eq!(settle_delay, Duration::from_secs(300));
+    assert_eq!(settings.probe_every, Duration::from_secs(30));
+    assert_eq!(settings.drain, Duration::from_secs(45));
     assert_eq!(settings.rate_per_second, None);
-    assert_eq!(settings.refusals_in_a_row, engine::REFUSALS_IN_A_ROW);
-    assert_eq!(settings.min_free_bytes, engine::MIN_FREE_BYTES);
-    assert_eq!(settings.fence, engine::Fence::UntilPersonNeeded);
+    assert_eq!(settings.refusals_in_a_row, 20);
+    assert_eq!(settings.min_free_bytes, 64 * MIB_BYTES);
+    assert_eq!(settings.fence, Fence::UntilPersonNeeded);
     assert_eq!(config.files.max_bytes, MAX_FILE_BYTES);
     assert_eq!(config.files.max_rows, MAX_ROWS);
     assert_eq!(config.currencies().expect("good"), Currencies::default());
-    assert_eq!(settings.drain, Duration::from_secs(45));
 }
 
 #[test]

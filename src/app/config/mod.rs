@@ -24,19 +24,17 @@ use serde::Deserialize;
 
 use self::reading::{Origin, Reading, absolute_from_env, credentials, environment};
 use self::relations::RELATIONS;
-use self::table::Written;
+use self::table::{Kind, SETTINGS, Setting, Written};
 use super::pauses::Circumstances;
 use crate::domain::key::Namespace;
 use crate::domain::money::{Amount, Currencies, Currency, minor_units};
 use crate::domain::progress::Rules;
 use crate::domain::schedule::AskTimes;
-use crate::engine::settings::{Ending, Fence, IN_FLIGHT_PER_CALL, Settings};
+use crate::engine::settings::{Ending, Fence, IN_FLIGHT_PER_CALL, MIB_BYTES, Settings};
 use crate::telemetry;
 
 /// The configuration file that is read where none is named.
 const DEFAULT_FILE: &str = "tanda.toml";
-/// Bytes of a MiB.
-const MIB: u64 = 1024 * 1024;
 /// Decimals of COP at the bank, the only currency that need not be set.
 const COP_DIGITS: u32 = 2;
 /// Permissions of everybody but the owner to read a file.
@@ -203,6 +201,8 @@ pub(super) struct Shown {
     pub(super) unless_set: &'static str,
     /// None where it is built in.
     pub(super) origin: Option<String>,
+    /// A secret in this file, which other users may read.
+    pub(super) readable_in: Option<PathBuf>,
     pub(super) meaning: &'static str,
 }
 
@@ -210,7 +210,12 @@ impl Config {
     /// Reads the configuration.
     pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         let (reading, config) = Self::read(file, Flags::default())?;
-        warn_of_readable_token(&reading);
+        for path in SETTINGS
+            .iter()
+            .filter_map(|it| readable_by_others(&reading, it))
+        {
+            telemetry::TokenReadableByOthers { path }.emit();
+        }
         Ok(config)
     }
 
@@ -243,6 +248,7 @@ impl Config {
                 value: reading.shown_value(&name),
                 unless_set: setting.unless_set.text(),
                 origin: reading.origin(&name).map(ToString::to_string),
+                readable_in: readable_by_others(&reading, setting).map(Path::to_path_buf),
                 meaning: setting.meaning,
                 name,
             })
@@ -354,7 +360,7 @@ impl Config {
                         .ok_or_else(|| anyhow!("engine.rate_per_second must be 1 to 10000"))
                 })
                 .transpose()?,
-            min_free_bytes: self.ledger.min_free_mib.saturating_mul(MIB),
+            min_free_bytes: self.ledger.min_free_mib.saturating_mul(MIB_BYTES),
             drain: Duration::from_secs(engine.drain_s),
         })
     }
@@ -453,14 +459,13 @@ pub(super) fn file_in_use(file: Option<&Path>) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// A token in a file that others may read is no secret.
-fn warn_of_readable_token(reading: &Reading) {
-    let Some(Origin::File { path, .. }) = reading.origin("bank.token") else {
-        return;
+/// The file in which this setting stands, where it is a secret and others may read it.
+fn readable_by_others<'a>(reading: &'a Reading, setting: &Setting) -> Option<&'a Path> {
+    let Some(Origin::File { path, .. }) = reading.origin(setting.name) else {
+        return None;
     };
-    if others_may_read(path) {
-        telemetry::TokenReadableByOthers { path }.emit();
-    }
+    let is_secret = matches!(setting.kind, Kind::Secret);
+    (is_secret && others_may_read(path)).then_some(path)
 }
 
 #[cfg(unix)]

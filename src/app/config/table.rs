@@ -124,8 +124,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "ledger.min_free_mib",
         kind: Kind::Whole {
             least: 0,
-            most: 1_048_576,
+            // An exbibyte: beyond any disk, so that a person can hold a ledger back by it.
+            most: 1 << 40,
         },
+        // What is under way when it runs short is a few MiB; the rest lets the result file be
+        // written.
         unless_set: Unless::Is("64"),
         meaning: "MiB that must be free on the ledger's disk; 0 does not look",
     },
@@ -141,6 +144,8 @@ pub(super) const SETTINGS: &[Setting] = &[
             least: 1,
             most: 1_024,
         },
+        // Enough to hide 20 ms of latency at some hundred jobs a second, few enough that the last
+        // crash leaves few jobs in doubt.
         unless_set: Unless::Is("16"),
         meaning: "calls of the bank at once",
     },
@@ -168,6 +173,8 @@ pub(super) const SETTINGS: &[Setting] = &[
             least: 1,
             most: 1_000,
         },
+        // With the backoff four to eight minutes of trouble; then the list says more than another
+        // call.
         unless_set: Unless::Is("10"),
         meaning: "attempts without a clear answer after which a job is only asked about",
     },
@@ -186,6 +193,7 @@ pub(super) const SETTINGS: &[Setting] = &[
             least: 0,
             most: 1_799,
         },
+        // A third of the shortest time for which any bank is known to remember an idempotency key.
         unless_set: Unless::Is("600"),
         meaning: "how long an attempt without a clear answer may be sent again, in seconds; 0 always asks the bank first",
     },
@@ -213,6 +221,8 @@ pub(super) const SETTINGS: &[Setting] = &[
             least: 0,
             most: 10_000,
         },
+        // The chance that a good payroll brings as many bad rows side by side, of several cards, is
+        // small, and a wrong environment costs no more than these.
         unless_set: Unless::Is("20"),
         meaning: "equal refusals in a row, without a success, that pause the flow; 0 never does",
     },
@@ -222,6 +232,7 @@ pub(super) const SETTINGS: &[Setting] = &[
             least: 1,
             most: DAY_S,
         },
+        // Longer than the longest call.
         unless_set: Unless::Is("45"),
         meaning: "how long a stop waits for calls under way, in seconds",
     },

@@ -22,14 +22,11 @@ use self::flow::{Due, Entry, Flow};
 use super::clock::Clocks;
 use super::pace::Pace;
 use super::ports::Bank;
-use super::settings::Settings;
+use super::settings::{MIB_BYTES, Settings};
 use crate::domain::job::CardId;
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::Verdict;
 use crate::telemetry;
-
-/// Bytes of a MiB.
-const MIB: u64 = 1024 * 1024;
 
 /// Why the flow is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +106,8 @@ impl fmt::Display for PauseCause {
             } => write!(
                 f,
                 "the disk of the ledger is nearly full: {} MiB are free, {} MiB must be",
-                free_bytes / MIB,
-                least_bytes / MIB
+                free_bytes / MIB_BYTES,
+                least_bytes / MIB_BYTES
             ),
             Self::Person { by, since } => {
                 write!(f, "{by} paused it at {}", since.to_the_second())

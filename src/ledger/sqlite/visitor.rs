@@ -212,6 +212,7 @@ fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Troub
         asks: asks(db, id)?,
         doubt: doubt.as_deref().and_then(DoubtReason::parse),
         person_needed: row.get("person_needed")?,
+        released: row.get("released")?,
         outcomes,
     })
 }

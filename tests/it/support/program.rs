@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 pub(crate) const TANDA: &str = env!("CARGO_BIN_EXE_tanda");
 
+/// The most that `ledger.min_free_mib` can ask for, which is an exbibyte.
+pub(crate) const MORE_THAN_ANY_DISK_MIB: &str = "1099511627776";
+
 /// The longest that something may take to become true.
 const UNTIL_MAX: Duration = Duration::from_secs(60);
 

@@ -11,14 +11,13 @@ use crate::app::compose;
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::app::words;
+use crate::engine::settings::MIB_BYTES;
 use crate::ledger::Visitor;
 use crate::ledger::history::Overview;
 
 /// Room for some hundred thousand jobs beyond what must stay free, at about one KiB for each: a large
 /// payroll.
 const ROOM_WARN_MIB: u64 = 512;
-/// A mebibyte, for people.
-const MIB_BYTES: u64 = 1024 * 1024;
 /// Open jobs that are counted: beyond it, `status` counts.
 const OPEN_COUNTED: usize = 1_000;
 

@@ -141,7 +141,7 @@ async fn all_checks(
     card: Option<CardId>,
 ) -> Vec<Check> {
     let visit = ledger::visit(config);
-    let mut checks = vec![settings::configuration(file)];
+    let mut checks = vec![settings::configuration(file, settings)];
     let token_from = settings::token_from(settings, config);
     let probed = match card {
         Some(card) => bank::Probed::Named(card),

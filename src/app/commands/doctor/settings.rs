@@ -26,8 +26,24 @@ pub(super) fn file_in_use(file: Option<&Path>) -> String {
     }
 }
 
-pub(super) fn configuration(file: Option<&Path>) -> Check {
-    Check::ok("configuration", format!("{}; no faults", file_in_use(file)))
+/// The file itself: what is wrong in it is told elsewhere.
+pub(super) fn configuration(file: Option<&Path>, settings: &[Shown]) -> Check {
+    let name = "configuration";
+    let what = format!("{}; no faults", file_in_use(file));
+    let readable = settings
+        .iter()
+        .find_map(|setting| setting.readable_in.as_ref());
+    match readable {
+        None => Check::ok(name, what),
+        Some(path) => Check::warn(
+            name,
+            format!("{what}, but the bank's token stands in it and other users may read it"),
+            format!(
+                "chmod 600 {}; where strangers use this machine, have the bank give a new token",
+                path.display()
+            ),
+        ),
+    }
 }
 
 /// Where the token comes from; never what it is.

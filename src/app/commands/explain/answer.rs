@@ -57,7 +57,10 @@ pub(super) fn of(known: &Known<'_>) -> Answer {
         return match (last, newest.doubt) {
             (Some(last), _) => ended(known, newest, last),
             (None, Some(reason)) => in_doubt(known, newest, reason),
-            (None, None) => begun(known, newest),
+            (None, None) => match &newest.released {
+                Some(reason) => released(known, newest, reason),
+                None => begun(known, newest),
+            },
         };
     }
     match known.history.tombstones.last() {
@@ -271,6 +274,20 @@ fn next_of_doubt(known: &Known<'_>, newest: &GenerationHistory) -> String {
         "{next} ({with}): `tanda settle ENTITY_ID --as succeeded --by NAME --evidence TEXT`, or \
          `--as not_sent`"
     )
+}
+
+fn released(known: &Known<'_>, newest: &GenerationHistory, reason: &str) -> Answer {
+    let at = words::moment(newest.intent.at.wall);
+    let subject = subject(known, &newest.intent.job);
+    Answer {
+        status: "waiting",
+        moved: Moved::No,
+        sentence: format!(
+            "not sent yet. No money moved ({subject}): it was begun on {at}, the bank provably did not \
+             execute it ({reason}), and it was given back when the run stopped."
+        ),
+        todo: Some("run its file again".to_owned()),
+    }
 }
 
 fn begun(known: &Known<'_>, newest: &GenerationHistory) -> Answer {

@@ -6,7 +6,6 @@
 //!
 //! *What it refuses to know.* How the ledger keeps it.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -16,6 +15,7 @@ use crate::app::commands::{say, say_json};
 use crate::app::compose;
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
+use crate::app::prompt;
 use crate::app::streams::tell;
 use crate::app::words;
 use crate::domain::time::Timestamp;
@@ -56,8 +56,7 @@ pub(super) fn prune(config: &Config, args: &PruneArgs) -> Result<Exit, Failure> 
         );
         return Err(Failure::new(Exit::Usage, error));
     }
-    let has_person = stdin().is_terminal() && stderr().is_terminal();
-    if !args.yes && !has_person {
+    if !args.yes && !prompt::has_person() {
         let error = anyhow!("without a terminal, add --yes. Nothing was removed");
         return Err(Failure::new(Exit::Usage, error));
     }
@@ -131,19 +130,13 @@ fn failed(error: LedgerError) -> Failure {
 /// What is removed cannot be brought back: that asks for more than a "y".
 fn is_confirmed(count: u64, days: u32, before: Timestamp) -> Result<bool, Failure> {
     let jobs = words::counted(count, "job", "jobs");
-    tell(&format!(
+    let question = format!(
         "The details of {jobs} that settled before {} will be removed: amounts, attempts, answers \
          of the bank. How each ended is kept for ever. To do so, type the number of days ({days}): ",
         words::moment(before)
-    ));
-    let ask = || -> std::io::Result<String> {
-        stderr().flush()?;
-        let mut typed = String::new();
-        stdin().lock().read_line(&mut typed)?;
-        Ok(typed)
-    };
-    let typed = ask()
+    );
+    let typed = prompt::ask(&question)
         .context("the prompt could not be read; nothing was removed")
         .map_err(Failure::internal)?;
-    Ok(typed.trim() == days.to_string())
+    Ok(typed == days.to_string())
 }

@@ -4,7 +4,7 @@
 //!
 //! *What it refuses to know.* Where the totals come from.
 
-use std::io::{BufRead, Write};
+use std::io;
 
 use crate::domain::money::{Currencies, Totals, major_units, minor_units};
 
@@ -12,20 +12,15 @@ use crate::domain::money::{Currencies, Totals, major_units, minor_units};
 pub(super) fn ask_person(
     totals: &Totals,
     currencies: &Currencies,
-    input: &mut dyn BufRead,
-    output: &mut dyn Write,
-) -> anyhow::Result<bool> {
+    ask: impl Fn(&str) -> io::Result<String>,
+) -> io::Result<bool> {
     for (currency, operation, sum) in totals.iter() {
         let digits = currencies.minor_digits(currency).unwrap_or_default();
         let wanted = major_units(sum.minor, digits);
-        writeln!(
-            output,
-            "To go on, type the total of {operation} in {currency} ({wanted}):"
-        )?;
-        output.flush()?;
-        let mut typed = String::new();
-        input.read_line(&mut typed)?;
-        if minor_units(typed.trim(), digits) != Some(sum.minor) {
+        let typed = ask(&format!(
+            "To go on, type the total of {operation} in {currency} ({wanted}): "
+        ))?;
+        if minor_units(&typed, digits) != Some(sum.minor) {
             return Ok(false);
         }
     }
@@ -50,19 +45,19 @@ mod tests {
 
     #[test]
     fn a_person_types_the_totals() {
-        let ask = |typed: &str| {
-            let mut shown = Vec::new();
-            ask_person(
-                &totals(),
-                &Currencies::default(),
-                &mut typed.as_bytes(),
-                &mut shown,
-            )
-            .expect("memory never fails")
+        let is_confirmed_by = |typed: &str| {
+            ask_person(&totals(), &Currencies::default(), |question| {
+                assert!(
+                    question.contains("topup in COP (98450000.50)"),
+                    "{question}"
+                );
+                Ok(typed.to_owned())
+            })
+            .expect("it was asked")
         };
-        assert!(ask("98450000.50\n"));
-        assert!(!ask("y\n"));
-        assert!(!ask("98450000\n"));
-        assert!(!ask(""));
+        assert!(is_confirmed_by("98450000.50"));
+        assert!(!is_confirmed_by("y"));
+        assert!(!is_confirmed_by("98450000"));
+        assert!(!is_confirmed_by(""));
     }
 }

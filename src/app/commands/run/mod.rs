@@ -12,7 +12,6 @@ mod progress;
 mod report;
 mod standing;
 
-use std::io::{IsTerminal as _, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +32,7 @@ use crate::app::compose::{self, House, Simulation};
 use crate::app::config::{Config, OnePersonRun};
 use crate::app::exit::{Exit, Failure};
 use crate::app::pauses::{Circumstances, Words};
+use crate::app::prompt;
 use crate::app::signals::{self, Signal};
 use crate::app::streams::tell;
 use crate::domain::job::CardId;
@@ -78,7 +78,10 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
         currencies: &rules.currencies,
     };
     if !consent.is_given(checked, &before)? {
-        tell("The file is not as expected. Nothing was sent.\n");
+        tell(
+            "What was typed or expected is not what the file says. Nothing was sent, and the file is as it \
+             was: run it again.\n",
+        );
         return Ok(Exit::Input);
     }
     preflight(&house, bank, checked).await?;
@@ -152,9 +155,8 @@ fn demand_policy(config: &Config, args: &RunArgs) -> Result<(), Failure> {
 
 /// Without a person at the terminal, consent must stand on the command line.
 fn demand_consent(args: &RunArgs) -> Result<(), Failure> {
-    let has_person = stdin().is_terminal() && stderr().is_terminal();
     let stands = args.yes && (args.simulate || !args.reading.expect_totals.is_empty());
-    if stands || (!args.yes && has_person) {
+    if stands || (!args.yes && prompt::has_person()) {
         return Ok(());
     }
     let wanted = if args.simulate {
@@ -263,14 +265,9 @@ impl Consent<'_> {
             return Ok(true);
         }
         let moves_now = before.of(None);
-        confirm::ask_person(
-            &moves_now,
-            self.currencies,
-            &mut stdin().lock(),
-            &mut stderr(),
-        )
-        .context("the prompt could not be read; nothing was sent")
-        .map_err(Failure::internal)
+        confirm::ask_person(&moves_now, self.currencies, prompt::ask)
+            .context("the prompt could not be read; nothing was sent")
+            .map_err(Failure::internal)
     }
 }
 

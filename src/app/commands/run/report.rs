@@ -49,7 +49,7 @@ pub(super) fn preview(
         ),
         (
             Status::NotSent,
-            "not sent before and proven so, not sent again",
+            "not sent before, by proof or by a person's word; not sent again",
         ),
         (
             Status::Conflict,

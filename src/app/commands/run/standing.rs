@@ -141,7 +141,6 @@ fn standing_of(job: &Job, sight: &Sight, ended: Ended) -> RowStanding {
         told: None,
     };
     match sight {
-        Sight::Unknown | Sight::Cancelled => has_not_begun(),
         Sight::Known {
             fingerprint,
             standing: Standing::Finished(outcome),
@@ -162,7 +161,9 @@ fn standing_of(job: &Job, sight: &Sight, ended: Ended) -> RowStanding {
             standing: Standing::Finished(outcome) | Standing::InDoubt(Some(outcome)),
             ..
         } => told_by(outcome),
-        Sight::Known {
+        Sight::Unknown
+        | Sight::Cancelled
+        | Sight::Known {
             standing: Standing::Released { .. },
             ..
         } => has_not_begun(),
