@@ -32,7 +32,7 @@ impl Clock for FixedClock {
 /// Long enough for a busy machine; no test waits for it.
 const PATIENT: Duration = Duration::from_secs(20);
 /// What tests of timeouts wait for.
-const BRIEF: Duration = Duration::from_millis(400);
+const BRIEF: Duration = Duration::from_secs(1);
 
 fn settings(base_url: &str, request_timeout: Duration) -> BankSettings {
     BankSettings {

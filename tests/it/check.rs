@@ -1,24 +1,18 @@
 //! `tanda check` and what it has in common with `tanda run`, as their users have them: the real
 //! binary on real files.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
 use serde_json::{Value, json};
 
+use crate::support::payroll::{HEADER, row};
 use crate::support::program::{Desk, SimulatorProcess, said, statuses};
-
-const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
 
 fn project(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
     path.display().to_string()
-}
-
-fn row(entity_id: &str, card: u32, amount: &str) -> String {
-    format!("{entity_id},car_{card:022},topup,{amount},COP,\n")
 }
 
 fn out(output: &Output) -> String {
@@ -324,30 +318,8 @@ fn i1_i10_good_rows_are_paid_once_and_bad_ones_are_left_out() {
             .count(),
         4
     );
-    let paid = movements(&bank.url);
-    assert_eq!(paid, [("=E-3".to_owned(), 1), ("E-1".to_owned(), 1)].into());
-}
-
-fn movements(url: &str) -> BTreeMap<String, u64> {
-    use std::io::{Read as _, Write as _};
-    let address = url.trim_start_matches("http://");
-    let mut stream = std::net::TcpStream::connect(address).expect("the simulator answers");
-    let request = "GET /_simulator/report HTTP/1.0\r\nHost: localhost\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-    let report: Value = serde_json::from_str(body).expect("JSON");
-    let entities = report.get("entities").and_then(Value::as_object);
-    let count = |entity: &Value| {
-        let movements = entity.get("movements").and_then(Value::as_u64);
-        movements.expect("a count")
-    };
-    entities
-        .expect("entities")
-        .iter()
-        .map(|(id, entity)| (id.clone(), count(entity)))
-        .collect()
+    assert_eq!(bank.paid_once(), 2);
+    assert_eq!((bank.movements("=E-3"), bank.movements("E-1")), (1, 1));
 }
 
 #[test]

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::program::{Desk, SimulatorProcess, said};
-
-const HEADER: &str = "entity_id,card_id,operation,amount,currency\n";
+use crate::support::payroll::{HEADER, payroll};
+use crate::support::program::{Desk, SimulatorProcess, Started, said};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
@@ -99,7 +98,7 @@ fn a_credential_of_systemd_is_the_token_and_is_followed_by_a_run() {
     assert_eq!(from, "systemd credential");
     assert_eq!(value, format!("{folder}/bank_token"));
     desk.tanda(&["init"]);
-    let file = desk.write("pay.csv", &payroll(1));
+    let file = desk.write("pay.csv", &payroll(1, "1.00"));
     let run = desk.tanda(&["run", &file, "--yes", "--expect-total", "topup:COP:1.00"]);
     assert_eq!(run.status.code(), Some(0), "{}", said(&run));
 }
@@ -109,7 +108,7 @@ fn all_that_is_wrong_is_told_at_once_by_every_command_that_reads_settings() {
     let mut desk = bare_desk();
     desk.write("tanda.toml", "[engine]\nconcurency = 4\ndrain_s = 0\n");
     desk.set("TANDA_BANK__TOKN", "x");
-    let file = desk.write("pay.csv", &payroll(1));
+    let file = desk.write("pay.csv", &payroll(1, "1.00"));
     for command in [
         &["config"][..],
         &["key", "E-1"],
@@ -142,7 +141,7 @@ fn a_file_that_was_named_and_is_not_there_is_an_error() {
 fn a_token_in_a_file_that_others_may_read_is_warned_about() {
     let mut desk = bare_desk();
     desk.set("TANDA_BANK__BASE_URL", "http://127.0.0.1:9");
-    let file = desk.write("pay.csv", &payroll(1));
+    let file = desk.write("pay.csv", &payroll(1, "1.00"));
     let settings = desk.write("tanda.toml", "[bank]\ntoken = \"hush\"\n");
     for (mode, warns) in [(0o644, true), (0o640, true), (0o600, false)] {
         fs::set_permissions(&settings, Permissions::from_mode(mode)).expect("our own file");
@@ -256,36 +255,17 @@ fn the_manual_and_the_completions_know_every_command() {
 
 // ---- exit codes -------------------------------------------------------------------------------
 
-fn payroll(rows: u32) -> String {
-    let rows = (0..rows).map(|n| format!("E-{n},car_{n:022},topup,1.00,COP\n"));
-    HEADER.to_owned() + &rows.collect::<String>()
-}
-
 /// A run that is stopped by this signal while it is under way.
 fn stopped_by(signal: &str) -> Option<i32> {
     let bank = SimulatorProcess::start("latency_ms=20");
     let mut desk = Desk::at(&bank.url);
     desk.set("TANDA_ENGINE__CONCURRENCY", "1");
-    let file = desk.write("pay.csv", &payroll(400));
+    let file = desk.write("pay.csv", &payroll(400, "1.00"));
     let flags = ["--yes", "--expect-total", "topup:COP:400.00"];
-    let mut child: Child = desk
-        .command(&[&["run", &file], &flags[..], &["--log-level", "debug"]].concat())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the program starts");
-    let mut errors = std::io::BufReader::new(child.stderr.take().expect("it is piped"));
-    let mut line = String::new();
-    while !line.contains("an attempt ended") {
-        line.clear();
-        let read = std::io::BufRead::read_line(&mut errors, &mut line).expect("a line");
-        assert_ne!(read, 0, "it ended before it had sent anything");
-    }
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args([signal, &pid]).status();
-    assert!(sent.expect("kill runs").success());
-    std::io::copy(&mut errors, &mut std::io::sink()).expect("the rest");
-    child.wait().expect("it ends").code()
+    let arguments = [&["run", &file], &flags[..], &["--log-level", "debug"]].concat();
+    let mut run = Started::new(desk.command(&arguments));
+    run.until_it_says("an attempt ended");
+    run.stop_by(signal).0
 }
 
 /// Each documented exit code, by a command that ends with it. 1 is a broken invariant of ours,
@@ -319,10 +299,10 @@ fn every_exit_code_is_what_a_command_ends_with() {
         .flat_map(|codes| codes.split([',', ' ']))
         .filter_map(|code| code.parse().ok())
         .collect();
-    let good = desk.write("good.csv", &payroll(2));
+    let good = desk.write("good.csv", &payroll(2, "1.00"));
     let bad = desk.write(
         "bad.csv",
-        &(HEADER.to_owned() + "E-1,no-card,topup,1.00,COP\n"),
+        &(HEADER.to_owned() + "E-1,no-card,topup,1.00,COP,\n"),
     );
     let simulate = ["--simulate", "--yes"];
     let run = |file: &str, more: &[&str]| {

@@ -1,19 +1,10 @@
 //! A person's decisions through the real program: beside a run that owns the ledger, and where none
 //! does. The simulated bank's books say what moved.
 
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
-use crate::support::program::{Desk, SimulatorProcess, said, statuses};
-
-const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
-
-fn row(entity_id: &str, card: &str, amount: &str) -> String {
-    format!("{entity_id},car_{card:0>22},topup,{amount},COP,\n")
-}
-
-fn file(desk: &Desk, name: &str, rows: &[String]) -> String {
-    desk.write(name, &(HEADER.to_owned() + &rows.concat()))
-}
+use crate::support::payroll::{file, row};
+use crate::support::program::{Desk, SimulatorProcess, Started, exits, said, statuses};
 
 fn consent(total: &str) -> [String; 3] {
     let total = format!("topup:COP:{total}");
@@ -26,10 +17,6 @@ fn run(desk: &Desk, file: &str, total: &str, more: &[&str]) -> Output {
     arguments.extend(consent.iter().map(String::as_str));
     arguments.extend(more);
     desk.tanda(&arguments)
-}
-
-fn exits(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", said(output));
 }
 
 /// One run in which the bank answers 409 to everything: its rows are left in doubt.
@@ -97,12 +84,9 @@ fn a_killed_run_is_reconciled_without_another() {
     let bank = SimulatorProcess::start("hang=100%");
     let desk = Desk::at(&bank.url);
     let pay = file(&desk, "pay.csv", &[row("E-0", "7", "100.00")]);
-    let mut child = start(&desk, &pay, "100.00");
-    while bank.movements("E-0") == 0 {
-        assert_eq!(child.try_wait().expect("a child"), None, "it ended early");
-    }
-    child.kill().expect("killed");
-    child.wait().expect("it ends");
+    let mut owner = start(&desk, &pay, "100.00");
+    owner.until_paid(&bank, 1);
+    owner.kill();
     let found = desk.tanda(&["reconcile", "E-0", "--json"]);
     exits(&found, 0);
     let line: serde_json::Value = serde_json::from_slice(&found.stdout).expect("one line of JSON");
@@ -112,22 +96,11 @@ fn a_killed_run_is_reconciled_without_another() {
     exits(&nothing, 0);
 }
 
-fn start(desk: &Desk, file: &str, total: &str) -> Child {
+fn start(desk: &Desk, file: &str, total: &str) -> Started {
     let consent = consent(total);
     let mut arguments = vec!["run", file];
     arguments.extend(consent.iter().map(String::as_str));
-    desk.command(&arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts")
-}
-
-fn terminate(child: &mut Child) -> Option<i32> {
-    let pid = child.id().to_string();
-    let sent = Command::new("kill").args(["-TERM", &pid]).status();
-    assert!(sent.expect("kill runs").success());
-    child.wait().expect("it ends").code()
+    Started::new(desk.command(&arguments))
 }
 
 #[test]
@@ -138,10 +111,8 @@ fn a_run_that_owns_the_ledger_answers_other_processes() {
     desk.set("TANDA_BANK__REQUEST_TIMEOUT_S", "4");
     let rows = [row("E-0", "7", "100.00"), row("E-1", "7", "100.00")];
     let pay = file(&desk, "pay.csv", &rows);
-    let mut child = start(&desk, &pay, "200.00");
-    while bank.movements("E-0") == 0 {
-        assert_eq!(child.try_wait().expect("a child"), None, "it ended early");
-    }
+    let mut owner = start(&desk, &pay, "200.00");
+    owner.until_paid(&bank, 1);
     let cancelled = desk.tanda(&["cancel", "E-1", "never-seen", "--by", "Ana"]);
     exits(&cancelled, 0);
     let words = said(&cancelled);
@@ -168,7 +139,8 @@ fn a_run_that_owns_the_ledger_answers_other_processes() {
         "{}",
         said(&second)
     );
-    assert_eq!(terminate(&mut child), Some(143));
+    let (code, errors) = owner.terminate();
+    assert_eq!(code, Some(143), "{errors}");
 
     bank.set_faults("");
     exits(&run(&desk, &pay, "200.00", &[]), 6);

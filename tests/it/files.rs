@@ -18,7 +18,8 @@ use tanda::files::{
     ReadingRules, ResultWriter, RowContent, RowResult, Spool, check,
 };
 
-const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
+use crate::support::payroll::HEADER;
+
 const CARD: &str = "car_5tgliBmzjZ6mpQPRbQjfKj";
 
 struct Desk {

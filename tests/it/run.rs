@@ -2,22 +2,17 @@
 //! same process or in one of its own.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::program::{Desk, SimulatorProcess, said, statuses};
-
-const HEADER: &str = "entity_id,card_id,operation,amount,currency,description\n";
+use crate::support::payroll::{HEADER, row};
+use crate::support::program::{Desk, SimulatorProcess, Started, said, send, statuses};
 
 fn project(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn row(entity_id: &str, card: u32, amount: &str) -> String {
-    format!("{entity_id},car_{card:022},topup,{amount},COP,\n")
-}
-
+/// Rows of which each two are of one card.
 fn payroll(rows: u32) -> String {
     let rows = (0..rows).map(|n| row(&format!("E-{n}"), n / 2, "100.00"));
     HEADER.to_owned() + &rows.collect::<String>()
@@ -201,32 +196,7 @@ fn a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
         "{}",
         said(&run)
     );
-    let report = report(&bank.url);
-    assert_eq!(report["entities"].as_object().expect("entities").len(), 21);
-    assert!(
-        report["entities"]
-            .as_object()
-            .expect("entities")
-            .values()
-            .all(|e| e["movements"] == 1)
-    );
-}
-
-fn report(url: &str) -> serde_json::Value {
-    use std::io::{Read as _, Write as _};
-    let address = url.trim_start_matches("http://");
-    let mut stream = std::net::TcpStream::connect(address).expect("the simulator answers");
-    let request = "GET /_simulator/report HTTP/1.0\r\nHost: localhost\r\n\r\n";
-    stream
-        .write_all(request.as_bytes())
-        .expect("the simulator reads");
-    let mut answer = Vec::new();
-    stream
-        .read_to_end(&mut answer)
-        .expect("the simulator answers");
-    let text = String::from_utf8(answer).expect("UTF-8");
-    let (_, body) = text.split_once("\r\n\r\n").expect("a body");
-    serde_json::from_str(body).expect("JSON")
+    assert_eq!(bank.paid_once(), 21);
 }
 
 #[test]
@@ -244,7 +214,7 @@ fn one_changed_row_is_a_conflict_and_is_not_sent() {
         counts,
         [("conflict".to_owned(), 1), ("succeeded".to_owned(), 2)].into()
     );
-    assert_eq!(report(&bank.url)["totals"][0]["minor"], 30_000);
+    assert_eq!(bank.report()["totals"][0]["minor"], 30_000);
 }
 
 #[test]
@@ -288,13 +258,7 @@ fn what_cannot_start_says_so_and_starts_nothing() {
             "{name} does not say what it means: {errors}"
         );
     }
-    assert_eq!(
-        report(&bank.url)["entities"]
-            .as_object()
-            .expect("entities")
-            .len(),
-        2
-    );
+    assert_eq!(bank.paid_once(), 2);
 }
 
 /// The file is good; the place for its private copy, beside the ledger, is not.
@@ -331,41 +295,12 @@ fn a_termination_signal_ends_a_run_in_a_consistent_state() {
     desk.set("TANDA_ENGINE__CONCURRENCY", "2");
     let file = desk.write("pay.csv", &payroll(400));
     let consent = ["--yes", "--expect-total", "topup:COP:40000.00"];
-    let mut command = desk.command(&[&["run", &file], &consent[..]].concat());
-    let mut child = command
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the program starts");
-    let mut errors = BufReader::new(child.stderr.take().expect("it is piped"));
-    let mut preview = String::new();
-    errors.read_line(&mut preview).expect("a preview");
-    while report(&bank.url)["entities"]
-        .as_object()
-        .expect("entities")
-        .is_empty()
-    {
-        let ended = child.try_wait().expect("the run can be looked at");
-        assert_eq!(
-            ended, None,
-            "it ended before it had sent anything: {preview}"
-        );
-    }
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill runs")
-            .success()
-    );
-    let status = child.wait().expect("it ends");
-    assert_eq!(status.code(), Some(143));
+    let mut run = Started::new(desk.command(&[&["run", &file], &consent[..]].concat()));
+    run.until_paid(&bank, 1);
+    let (code, errors) = run.terminate();
+    assert_eq!(code, Some(143), "{errors}");
     let counts = counted(statuses(&desk.path("pay.results.csv")));
-    let applied = report(&bank.url)["entities"]
-        .as_object()
-        .expect("entities")
-        .len();
+    let applied = bank.paid_once();
     assert_eq!(counts["succeeded"], applied, "{counts:?}");
     assert_eq!(counts["waiting"] + applied, 400, "{counts:?}");
     let run = desk.tanda(&[&["run", &file], &consent[..]].concat());
@@ -406,12 +341,7 @@ fn a_result_file_that_cannot_be_written_is_said_before_money_moves() {
     for kept in [&file, &other] {
         assert_eq!(std::fs::read_to_string(kept).expect("a file"), text);
     }
-    assert!(
-        report(&bank.url)["entities"]
-            .as_object()
-            .expect("entities")
-            .is_empty()
-    );
+    assert_eq!(bank.paid_once(), 0);
 }
 
 /// A terminal that is gone, or `2>&1 | head -1`: what is written to it fails from then on.
@@ -431,17 +361,11 @@ fn a_run_that_nobody_listens_to_goes_on_and_can_be_stopped() {
             .stdout(Stdio::null())
             .spawn()
             .expect("the program starts");
-        let has_begun = || {
-            let report = report(&bank.url);
-            report["totals"]
-                .as_array()
-                .is_some_and(|totals| !totals.is_empty())
-        };
-        while stop && child.try_wait().expect("a child").is_none() && !has_begun() {}
         if stop {
-            let pid = child.id().to_string();
-            let sent = Command::new("kill").args(["-TERM", &pid]).status();
-            assert!(sent.expect("kill runs").success());
+            while bank.paid_once() == 0 {
+                assert_eq!(child.try_wait().expect("a child"), None, "it ended early");
+            }
+            send(&child, "-TERM");
         }
         child.wait().expect("it ends").code()
     };
@@ -453,27 +377,22 @@ fn a_run_that_nobody_listens_to_goes_on_and_can_be_stopped() {
 
 #[test]
 fn i9_an_outage_in_the_middle_costs_no_row() {
-    let bank = SimulatorProcess::start("latency_ms=5,outage=1s+3s");
+    let bank = SimulatorProcess::start("latency_ms=5");
     let mut desk = Desk::at(&bank.url);
     desk.set("TANDA_ENGINE__CONCURRENCY", "4");
     let file = desk.write("pay.csv", &payroll(2_000));
-    let run = desk.tanda(&[
-        "run",
-        &file,
-        "--yes",
-        "--expect-total",
-        "topup:COP:200000.00",
-    ]);
-    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
-    let errors = String::from_utf8_lossy(&run.stderr);
-    assert!(errors.contains("bank_not_answering"), "{}", said(&run));
+    let consent = ["--yes", "--expect-total", "topup:COP:200000.00"];
+    let mut run = Started::new(desk.command(&[&["run", &file], &consent[..]].concat()));
+    run.until_paid(&bank, 200);
+    bank.set_faults("latency_ms=5,outage=250ms+3s");
+    let (code, errors) = run.ends();
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(errors.contains("bank_not_answering"), "{errors}");
     assert!(
         !errors.contains('\u{1b}'),
         "no colours in a log file: {errors:?}"
     );
-    let asked = report(&bank.url)["requests"]["operations"]
-        .as_u64()
-        .expect("a count");
+    let asked = bank.operations_heard();
     assert!(asked <= 2_050, "{asked} calls for 2,000 rows");
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod fuse;
 pub(crate) mod judge;
+pub(crate) mod payroll;
 pub(crate) mod program;
 pub(crate) mod scripted_bank;
 pub(crate) mod tls_bank;

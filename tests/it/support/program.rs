@@ -149,6 +149,30 @@ impl Started {
         }
     }
 
+    /// Ends when so many jobs moved money, each of them once; the run must not end before.
+    pub(crate) fn until_paid(&mut self, bank: &SimulatorProcess, count: usize) {
+        while bank.paid_once() < count {
+            self.must_run_on();
+        }
+    }
+
+    /// Asks it to stop, as a supervisor does; how it ends.
+    pub(crate) fn terminate(self) -> (Option<i32>, String) {
+        self.stop_by("-TERM")
+    }
+
+    /// Sends it this signal; how it ends.
+    pub(crate) fn stop_by(self, signal: &str) -> (Option<i32>, String) {
+        send(&self.child, signal);
+        self.ends()
+    }
+
+    /// Ends it without a word, as a crash does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("it ends");
+    }
+
     /// Its exit code and everything it said.
     pub(crate) fn ends(mut self) -> (Option<i32>, String) {
         self.errors
@@ -157,6 +181,18 @@ impl Started {
         let status = self.child.wait().expect("it ends");
         (status.code(), self.said)
     }
+}
+
+/// Sends a process this signal, such as `-TERM`.
+pub(crate) fn send(child: &Child, signal: &str) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args([signal, &pid]).status();
+    assert!(sent.expect("kill runs").success());
+}
+
+/// Fails unless a command ended with this code.
+pub(crate) fn exits(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", said(output));
 }
 
 /// Everything that a command said, for failure messages.
@@ -169,7 +205,8 @@ pub(crate) fn said(output: &Output) -> String {
     )
 }
 
-/// The rows of a CSV file, by column name. Good for files without quotes that span lines.
+/// The status of each row of a result file, in its order. Good for files without quotes that span
+/// lines.
 pub(crate) fn statuses(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).expect("a result file");
     let mut lines = text.lines();
