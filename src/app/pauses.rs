@@ -95,6 +95,7 @@ fn until(pause: &Pause) -> String {
         (PauseCause::RateLimited, Some(at)) => format!("until {at}"),
         (PauseCause::MassRefusal { .. }, Some(at)) => format!("one row is tried at {at}"),
         (PauseCause::DiskNearlyFull { .. }, _) => "until there is room".to_owned(),
+        (PauseCause::ResultsNotRead, _) => "until outcomes are read again".to_owned(),
         (PauseCause::Person { .. }, _) => "until a person resumes it".to_owned(),
         (
             PauseCause::Starting
@@ -130,6 +131,7 @@ const fn means(cause: &PauseCause) -> &'static str {
         | PauseCause::NotTheBank
         | PauseCause::BankNotAnswering
         | PauseCause::DiskNearlyFull { .. }
+        | PauseCause::ResultsNotRead
         | PauseCause::Person { .. } => {
             "What is not done yet waits: no row is lost, nothing was sent twice."
         }
@@ -177,6 +179,10 @@ fn to_do(cause: &PauseCause, about: &Circumstances) -> String {
             "To do: make room on the disk of {}; it goes on by itself within seconds.",
             about.ledger
         ),
+        PauseCause::ResultsNotRead => {
+            "To do: see to whatever reads the results queue; it goes on by itself once there is room."
+                .to_owned()
+        }
         PauseCause::Person { .. } => "To do: tanda resume --by NAME, when it may go on.".to_owned(),
     }
 }

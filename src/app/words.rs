@@ -55,6 +55,9 @@ pub(super) const fn of_doubt(reason: DoubtReason) -> &'static str {
             "the bank's list shows this entity_id with an operation or amount that was never asked \
              for under it"
         }
+        DoubtReason::DeliveryTooOld => {
+            "the bank gave no clear answer for as long as its message could be kept open"
+        }
         DoubtReason::Panicked => {
             "a fault of tanda stopped the work on it after it may have been sent"
         }
@@ -218,6 +221,13 @@ pub(super) fn of_wish(wish: &Wish) -> String {
         Wish::Reconcile(_) => "to ask the bank about it now (reconcile)".to_owned(),
         Wish::Pause => "to hold the flow (pause)".to_owned(),
         Wish::Resume => "to let the flow go on (resume)".to_owned(),
+        Wish::Redrive { generation, .. } => {
+            format!("to run it again, as generation {generation} (dead redrive)")
+        }
+        Wish::Discard { evidence, .. } => format!(
+            "to put it aside as dealt with (dead discard): \"{}\"",
+            tame(evidence.as_str())
+        ),
     }
 }
 

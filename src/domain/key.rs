@@ -72,6 +72,12 @@ impl Generation {
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// The generation before it, unless it is the first.
+    #[must_use]
+    pub fn before(self) -> Option<Self> {
+        Self::new(self.get() - 1)
+    }
 }
 
 impl fmt::Display for Generation {
@@ -155,6 +161,18 @@ impl EventId {
             &generation,
             Status::Conflict.as_str(),
             &copy_fingerprint.to_string(),
+        ])))
+    }
+
+    /// The event id of the fact that a message is no valid job, from the digest of its body.
+    #[must_use]
+    pub fn of_invalid(namespace: &Namespace, body: Digest) -> Self {
+        Self(uuid_v4_of(Digest::of_fields(&[
+            EVENT_VERSION,
+            namespace.as_str(),
+            &body.to_string(),
+            &Generation::FIRST.to_string(),
+            Status::Invalid.as_str(),
         ])))
     }
 

@@ -74,6 +74,16 @@ impl Status {
 }
 
 impl Status {
+    /// Whether nobody will retry it by itself, from the start: the job goes to the dead letters. One in
+    /// doubt does so only once a person must decide.
+    #[must_use]
+    pub const fn is_dead_lettered(self) -> bool {
+        match self {
+            Self::Rejected | Self::Invalid | Self::Conflict | Self::NotSent => true,
+            Self::Succeeded | Self::InDoubt | Self::Waiting => false,
+        }
+    }
+
     /// Whether it is proof, or a person's word, that no money moved: then a later generation of the job
     /// may follow.
     #[must_use]
@@ -109,6 +119,8 @@ pub enum Outcome {
     Ruled(Ruling),
     /// Perhaps executed.
     InDoubt(DoubtReason),
+    /// Held by the ledger until those before it on its card are through.
+    Waiting,
 }
 
 impl Outcome {
@@ -120,6 +132,7 @@ impl Outcome {
             Self::Rejected(_) => Status::Rejected,
             Self::NotSent(_) | Self::Ruled(Ruling::NotSent) => Status::NotSent,
             Self::InDoubt(_) => Status::InDoubt,
+            Self::Waiting => Status::Waiting,
         }
     }
 
@@ -132,6 +145,7 @@ impl Outcome {
             Self::NotSent(reason) => Some(reason.as_str()),
             Self::Ruled(_) => Some(RULED),
             Self::InDoubt(reason) => Some(reason.as_str()),
+            Self::Waiting => Some("behind_another_of_its_card"),
         }
     }
 }
@@ -198,11 +212,13 @@ pub enum DoubtReason {
     Panicked,
     /// It was to be run again, and the bank's list shows it with content that no generation had.
     OtherContent,
+    /// Its delivery could not be kept open any longer while an attempt was unclear.
+    DeliveryTooOld,
 }
 
 impl DoubtReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::WindowClosed,
         Self::AttemptsSpent,
         Self::Conflict,
@@ -212,6 +228,7 @@ impl DoubtReason {
         Self::Interrupted,
         Self::Panicked,
         Self::OtherContent,
+        Self::DeliveryTooOld,
     ];
 
     /// Reads the word; `None` for any other.
@@ -233,6 +250,7 @@ impl DoubtReason {
             Self::Interrupted => "interrupted",
             Self::Panicked => "panicked",
             Self::OtherContent => "other_content",
+            Self::DeliveryTooOld => "delivery_too_old",
         }
     }
 }

@@ -135,6 +135,8 @@ pub enum Event {
     },
     /// A person cancelled the job.
     Cancelled(Moment),
+    /// The delivery of a job with an unclear attempt cannot be kept open any longer.
+    DeliveryTooOld(Moment),
     /// A start found an intent without an outcome.
     Recovered {
         /// What the ledger knows.
@@ -405,6 +407,9 @@ pub fn advance(
         (Stage::InDoubt(doubt), Event::Cancelled(_)) => {
             progress.closing = Some(NotSentReason::Cancelled);
             Action::Ask { at: doubt.next_ask }
+        }
+        (Stage::Between, Event::DeliveryTooOld(at)) if progress.unclear => {
+            enter_doubt(&mut progress, DoubtReason::DeliveryTooOld, at)
         }
         (stage, event) => {
             return Err(IllegalStep {

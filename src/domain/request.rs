@@ -6,6 +6,7 @@
 //! *What it refuses to know.* How a request travels, and what comes of it.
 
 use super::job::EntityId;
+use super::key::{EventId, Generation};
 use super::time::Timestamp;
 
 /// The longest name of a person, in characters.
@@ -129,6 +130,23 @@ pub enum Wish {
     Pause,
     /// Let the flow go on.
     Resume,
+    /// Run this job again, as this generation, after proof that no money moved; where it is in doubt,
+    /// only ask.
+    Redrive {
+        /// The job.
+        entity_id: EntityId,
+        /// The generation that is wanted: a request that comes twice asks for the same one.
+        generation: Generation,
+    },
+    /// This dead letter has been dealt with elsewhere.
+    Discard {
+        /// The outcome that it is about.
+        event_id: EventId,
+        /// The job, where it is about one.
+        entity_id: Option<EntityId>,
+        /// What was done about it.
+        evidence: EvidenceText,
+    },
 }
 
 impl Wish {
@@ -141,6 +159,8 @@ impl Wish {
             Self::Reconcile(_) => "reconcile",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Redrive { .. } => "redrive",
+            Self::Discard { .. } => "discard",
         }
     }
 
@@ -148,8 +168,10 @@ impl Wish {
     #[must_use]
     pub const fn entity_id(&self) -> Option<&EntityId> {
         match self {
-            Self::Cancel(entity_id) | Self::Settle { entity_id, .. } => Some(entity_id),
-            Self::Reconcile(entity_id) => entity_id.as_ref(),
+            Self::Cancel(entity_id)
+            | Self::Settle { entity_id, .. }
+            | Self::Redrive { entity_id, .. } => Some(entity_id),
+            Self::Reconcile(entity_id) | Self::Discard { entity_id, .. } => entity_id.as_ref(),
             Self::Pause | Self::Resume => None,
         }
     }

@@ -9,6 +9,7 @@ use super::ports::{Sight, Standing, StoredOutcome};
 use crate::domain::digest::Digest;
 use crate::domain::job::Job;
 use crate::domain::key::Generation;
+use crate::domain::request::Person;
 use crate::telemetry;
 
 /// What to do with a delivery.
@@ -31,8 +32,10 @@ pub(super) enum Decision {
         earlier: Generation,
         /// How that one ended.
         ended: StoredOutcome,
+        /// Who wants it.
+        by: Person,
     },
-    /// It is over: publish the stored outcome again, and done.
+    /// It is over, or the ledger holds it: publish the stored outcome again, and done.
     Replay(StoredOutcome),
     /// Its intent has no outcome: it is driven from the ledger; answer with the interim outcome.
     Join,
@@ -70,7 +73,7 @@ pub(super) fn tell(job: &Job, decision: &'static str) {
 
 /// What to do with a delivery of this fingerprint; `again` where a named person wants what ended
 /// without moving money to be run again, also with corrected content.
-pub(super) fn decide(sight: &Sight, fingerprint: Digest, again: bool) -> Decision {
+pub(super) fn decide(sight: &Sight, fingerprint: Digest, again: Option<&Person>) -> Decision {
     match sight {
         Sight::Unknown => Decision::Run,
         Sight::Cancelled => Decision::RunCancelled,
@@ -78,17 +81,22 @@ pub(super) fn decide(sight: &Sight, fingerprint: Digest, again: bool) -> Decisio
             generation,
             standing: Standing::Finished(outcome),
             ..
-        } if again && outcome.status.may_be_followed() => Decision::RunAgain {
-            earlier: *generation,
-            ended: outcome.clone(),
-        },
+        } if let Some(by) = again
+            && outcome.status.may_be_followed() =>
+        {
+            Decision::RunAgain {
+                earlier: *generation,
+                ended: outcome.clone(),
+                by: by.clone(),
+            }
+        }
         Sight::Known {
             generation,
             fingerprint: known,
             ..
         } if *known != fingerprint => Decision::Conflict(*generation),
         Sight::Known {
-            standing: Standing::Finished(outcome),
+            standing: Standing::Finished(outcome) | Standing::Held { outcome, .. },
             ..
         } => Decision::Replay(outcome.clone()),
         Sight::Known {

@@ -11,18 +11,17 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::EngineError;
-use super::orders::{Order, Orders, Reply, What};
+use super::orders::{LetGo, Order, Orders, Reply, What};
+use super::outcomes::{self, Told};
 use super::pause::Pass;
-use super::ports::{
-    Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement, StoredOutcome,
-};
+use super::ports::{Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement};
 use super::publish::{Published, publish};
 use super::receipts::Receipts;
 use super::settings::POISON_PANICS;
 use super::tower::{Signal, Tower};
 use crate::domain::digest::Digest;
 use crate::domain::job::Job;
-use crate::domain::key::{EventId, Generation, IdempotencyKey};
+use crate::domain::key::Generation;
 use crate::domain::outcome::{DoubtReason, NotSentReason, Outcome, Status};
 use crate::domain::progress::{Action, Event, Progress, Record, Stage, advance};
 use crate::domain::request::{Person, RequestId};
@@ -44,14 +43,19 @@ pub(super) enum Landing {
     Elsewhere,
     /// It was to be run again, and the bank's list did not say that nothing had moved.
     Declined,
+    /// It is still to be done, and was provably not executed: its intent, if it has one, is to be
+    /// withdrawn for this reason.
+    LetGo {
+        why: LetGo,
+        deferral: Option<&'static str>,
+    },
 }
 
 /// A job as a flight takes it up.
 pub(super) struct Flight {
-    pub(super) job: Job,
-    pub(super) source: Arc<str>,
-    pub(super) line: Option<u64>,
-    pub(super) received_at: Timestamp,
+    pub(super) intent: Intent,
+    /// Whether the ledger had held it.
+    pub(super) was_held: bool,
     pub(super) start: Start,
     pub(super) receipts: Arc<Receipts>,
     pub(super) orders: Orders,
@@ -60,11 +64,7 @@ pub(super) struct Flight {
 /// Where a flight begins.
 pub(super) enum Start {
     /// Nothing is durable; `panics` of earlier tasks are on record, and perhaps a cancel.
-    Fresh {
-        generation: Generation,
-        panics: u32,
-        cancelled: bool,
-    },
+    Fresh { panics: u32, cancelled: bool },
     /// An earlier generation ended without moving money.
     Again(Again),
     /// The ledger has its intent and no outcome.
@@ -140,6 +140,7 @@ struct Pilot {
     ruled: Option<(RequestId, Answer)>,
     /// When a request of this job may last have been on its way.
     last_sent: Timestamp,
+    was_held: bool,
     doubted: bool,
     told_needs_longer: bool,
     told_person_needed: bool,
@@ -151,37 +152,22 @@ impl Pilot {
         flight: Flight,
     ) -> Result<(Self, Progress, Action), EngineError> {
         let Flight {
-            job,
-            source,
-            line,
-            received_at,
+            intent,
+            was_held,
             start,
             receipts,
             orders,
         } = flight;
         let now = tower.clocks.now();
-        let body = wire::bank::request_body(&job);
-        let (generation, again) = match &start {
-            Start::Fresh { generation, .. } => (*generation, None),
-            Start::Again(again) => (again.earlier.next(), Some(again.clone())),
-            Start::Recovered(open) => (open.intent.generation, None),
+        let body = wire::bank::request_body(&intent.job);
+        let again = match &start {
+            Start::Again(again) => Some(again.clone()),
+            Start::Fresh { .. } | Start::Recovered(_) => None,
         };
-        let key = IdempotencyKey::derive(&tower.settings.namespace, &job.entity_id, generation);
-        let body_sha256 = Digest::of(&body);
-        let not_after = job.not_after;
+        let (key, not_after) = (intent.key, intent.job.not_after);
         let mut pilot = Self {
             receipts,
-            intent: Intent {
-                job,
-                generation,
-                key,
-                body_sha256,
-                source: source.as_ref().to_owned(),
-                line,
-                received_at,
-                again_by: again.as_ref().map(|again| again.by.clone()),
-                at: now,
-            },
+            intent,
             body,
             notes: Vec::new(),
             turn: None,
@@ -190,6 +176,7 @@ impl Pilot {
             again,
             ruled: None,
             last_sent: now.wall,
+            was_held,
             doubted: false,
             told_needs_longer: false,
             told_person_needed: false,
@@ -197,9 +184,7 @@ impl Pilot {
         };
         let progress = Progress::new(key, not_after);
         let (progress, action) = match start {
-            Start::Fresh {
-                panics, cancelled, ..
-            } => {
+            Start::Fresh { panics, cancelled } => {
                 let poison = (panics >= POISON_PANICS).then_some(NotSentReason::Poison);
                 let closing = poison.or(cancelled.then_some(NotSentReason::Cancelled));
                 let progress = match closing {
@@ -242,7 +227,7 @@ impl Pilot {
                     Verdict::Accepted { .. } | Verdict::Deferred(_) | Verdict::Unclear(_) => None,
                 }),
             person_needed: open.person_needed,
-            same_bytes: open.intent.body_sha256 == self.intent.body_sha256,
+            same_bytes: self.intent.body_sha256 == Digest::of(&self.body),
             closing: (open.panics >= POISON_PANICS)
                 .then_some(NotSentReason::Poison)
                 .or(open.cancelled.then_some(NotSentReason::Cancelled)),
@@ -253,8 +238,7 @@ impl Pilot {
             },
         };
         let interrupted = record.attempts == 0;
-        self.intent.at = open.intent.at;
-        self.intent.body_sha256 = open.intent.body_sha256;
+        self.was_held = open.was_held;
         // Attempts are on record only once a job is in doubt: it may have been sent for as long as
         // its process lived.
         let recorded = open.attempts.last().map(|attempt| attempt.ended);
@@ -286,7 +270,7 @@ impl Pilot {
                 not_before,
                 deadline,
             } => {
-                let step = self.await_turn(not_before, deadline).await;
+                let step = self.await_turn(progress, not_before, deadline).await;
                 if matches!(step, Step::Landed(Landing::Stopped)) {
                     self.release(progress).await?;
                 }
@@ -315,7 +299,12 @@ impl Pilot {
     }
 
     /// Waits for a free call and an open flow. Holds neither while it waits for its time.
-    async fn await_turn(&mut self, not_before: Option<Moment>, deadline: Option<Moment>) -> Step {
+    async fn await_turn(
+        &mut self,
+        progress: &Progress,
+        not_before: Option<Moment>,
+        deadline: Option<Moment>,
+    ) -> Step {
         self.turn = None;
         if self.orders.ends_with_them {
             // Taken up to be asked about, not to be sent.
@@ -333,39 +322,77 @@ impl Pilot {
             (permit, pass)
         };
         tokio::pin!(turn);
-        let event = loop {
+        loop {
             tokio::select! {
                 biased;
                 () = tower.stop.asked() => return Step::Landed(Landing::Stopped),
-                order = self.orders.next() => if order.is_some_and(is_cancel) {
-                    break Event::Cancelled(tower.clocks.now());
-                },
+                order = self.orders.next() => {
+                    let step = order.and_then(|order| self.heed_while_waiting(progress, order));
+                    if let Some(step) = step {
+                        return step;
+                    }
+                }
                 turn = &mut turn => {
+                    if *progress.stage() == Stage::Ready && self.receipts.are_lost() {
+                        // Nobody here has a right to it any more: it comes again.
+                        let (why, deferral) = (LetGo::GivenBack, None);
+                        return Step::Landed(Landing::LetGo { why, deferral });
+                    }
                     self.turn = Some(turn);
-                    break Event::Turn(tower.clocks.now());
+                    return Step::Event(Event::Turn(tower.clocks.now()));
                 }
                 () = tower.clocks.sleep_until_some(deadline) => {
-                    break Event::Overdue(tower.clocks.now());
+                    return Step::Event(Event::Overdue(tower.clocks.now()));
                 }
             }
-        };
-        Step::Event(event)
+        }
     }
 
-    /// The process stops: where every attempt was deferred, which is proof that nothing was executed,
-    /// the intent is withdrawn, so that the job waits and is not in doubt.
-    async fn release(&self, progress: &Progress) -> Result<(), LedgerError> {
-        let was_begun_here = *progress.stage() == Stage::Between && !self.doubted;
-        let deferral = match self.notes.last().map(|note| &note.verdict) {
-            Some(Verdict::Deferred(deferral)) => deferral.as_str(),
-            Some(Verdict::Accepted { .. } | Verdict::Refused(_) | Verdict::Unclear(_)) | None => {
-                return Ok(());
-            }
+    /// What an order makes of a job that waits for its turn; none where it goes on waiting.
+    fn heed_while_waiting(&self, progress: &Progress, order: Order) -> Option<Step> {
+        let now = self.tower.clocks.now();
+        let What::LetGo(why) = order.what else {
+            return is_cancel(order).then_some(Step::Event(Event::Cancelled(now)));
         };
-        if was_begun_here && !progress.may_have_been_executed() {
-            self.tower.ledger.release(self.job_ref(), deferral).await?;
+        order.reply(Reply::Done(String::new()));
+        if *progress.stage() == Stage::Ready {
+            let deferral = None;
+            return Some(Step::Landed(Landing::LetGo { why, deferral }));
         }
-        Ok(())
+        if let Some(deferral) = self.only_deferred(progress) {
+            let deferral = Some(deferral);
+            return Some(Step::Landed(Landing::LetGo { why, deferral }));
+        }
+        (why == LetGo::TooOld).then_some(Step::Event(Event::DeliveryTooOld(now)))
+    }
+
+    /// Why its last attempt was deferred, where every attempt was, which is proof that nothing was
+    /// executed.
+    fn only_deferred(&self, progress: &Progress) -> Option<&'static str> {
+        let was_begun_here = *progress.stage() == Stage::Between && !self.doubted;
+        if !was_begun_here || progress.may_have_been_executed() {
+            return None;
+        }
+        match self.notes.last().map(|note| &note.verdict) {
+            Some(Verdict::Deferred(deferral)) => Some(deferral.as_str()),
+            Some(Verdict::Accepted { .. } | Verdict::Refused(_) | Verdict::Unclear(_)) | None => {
+                None
+            }
+        }
+    }
+
+    /// The process stops: the intent of a job that was only deferred is withdrawn, so that the job
+    /// waits and is not in doubt. Where nobody offers it again, the ledger holds it for the next
+    /// process.
+    async fn release(&self, progress: &Progress) -> Result<(), LedgerError> {
+        let Some(deferral) = self.only_deferred(progress) else {
+            return Ok(());
+        };
+        if !self.was_held {
+            return self.tower.ledger.release(self.job_ref(), deferral).await;
+        }
+        let held = self.tower.newly_held(&self.intent, Some(deferral), true);
+        self.tower.ledger.hold(vec![held]).await.map(drop)
     }
 
     async fn record_intent(&mut self) -> Result<Step, EngineError> {
@@ -459,33 +486,14 @@ impl Pilot {
 
     /// An outcome with the attempts that are not yet on record, which are on record from then on.
     fn settlement(&mut self, progress: &Progress, outcome: &Outcome) -> Settlement {
-        let status = outcome.status();
-        let job = &self.intent.job;
-        let generation = self.intent.generation;
-        let namespace = &self.tower.settings.namespace;
-        let event_id = EventId::of_outcome(namespace, &job.entity_id, generation, status);
-        let settled_at = self.tower.clocks.now().wall;
-        let interim_came_first = status != Status::InDoubt && self.doubted;
-        let about = wire::outcome::Circumstances {
-            event_id,
-            seq: 1 + u32::from(interim_came_first),
-            generation,
-            key: self.intent.key,
+        let interim_came_first = outcome.status() != Status::InDoubt && self.doubted;
+        let told = Told {
+            interim: u32::from(self.was_held) + u32::from(interim_came_first),
             attempts: progress.attempts(),
-            line: self.intent.line,
-            batch_id: None,
-            received_at: self.intent.received_at,
-            settled_at,
         };
-        let outcome = StoredOutcome {
-            event_id,
-            entity_id: Some(job.entity_id.clone()),
-            generation: Some(generation),
-            status,
-            body: wire::outcome::of_job(job, outcome, about).encode(),
-            settled_at,
-            published: false,
-        };
+        let namespace = &self.tower.settings.namespace;
+        let settled_at = self.tower.clocks.now().wall;
+        let outcome = outcomes::of_job(namespace, &self.intent, outcome, told, settled_at);
         let attempts = std::mem::take(&mut self.notes);
         Settlement {
             intent: self.intent.clone(),

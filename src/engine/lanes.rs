@@ -1,9 +1,11 @@
 //! Lanes: one-at-a-time, in-order streams, one for each card (I7).
 //!
 //! *What it promises.* A job starts only when no other job holds its lane; those behind start in
-//! the order in which they came. A job in doubt goes on holding its lane: that is the fence.
+//! the order in which they came. A job in doubt goes on holding its lane: that is the fence. Where what
+//! waits goes to the ledger, a lane says so, and from then on everything of its card goes there until
+//! nothing of it is left.
 //!
-//! *What it refuses to know.* What a job does while it holds its lane.
+//! *What it refuses to know.* What a job does while it holds its lane, and how the ledger holds one.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -11,13 +13,34 @@ use crate::domain::job::{CardId, EntityId};
 
 /// All lanes that are in use.
 #[derive(Debug, Default)]
-pub(super) struct Lanes(HashMap<CardId, Lane>);
+pub(super) struct Lanes {
+    lanes: HashMap<CardId, Lane>,
+    /// How many jobs wait in one lane before the ledger takes them over; none where it never does.
+    depth: Option<usize>,
+}
 
 #[derive(Debug, Default)]
 struct Lane {
     holders: HashSet<EntityId>,
     queue: VecDeque<EntityId>,
     shut: bool,
+    /// A job in doubt holds it.
+    fenced: bool,
+    /// The ledger has jobs of this card.
+    held: bool,
+    /// Takeovers that are not yet told: what the ledger has must not begin before.
+    untold: usize,
+}
+
+impl Lane {
+    fn is_ready(&self) -> bool {
+        self.held && self.untold == 0 && self.holders.is_empty()
+    }
+
+    fn is_idle(&self) -> bool {
+        let is_empty = self.holders.is_empty() && self.queue.is_empty();
+        is_empty && !self.shut && !self.held && self.untold == 0
+    }
 }
 
 /// What became of a job that came to its lane.
@@ -27,119 +50,161 @@ pub(super) enum Place {
     First,
     /// It waits behind another.
     Behind,
+    /// It goes to the ledger, behind all that waits in the lane.
+    Held,
     /// The lane takes no more in this run.
     Shut,
 }
 
+/// What may start now that a job has let go of its lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// This job.
+    Job(EntityId),
+    /// The first that the ledger holds.
+    Held,
+    /// Nothing.
+    Nothing,
+}
+
 impl Lanes {
+    /// Lanes in which so many jobs wait before the ledger takes them over.
+    pub(super) fn new(depth: Option<usize>) -> Self {
+        Self {
+            lanes: HashMap::new(),
+            depth,
+        }
+    }
+
     /// A job comes to its lane.
     pub(super) fn join(&mut self, card_id: &CardId, entity_id: &EntityId) -> Place {
-        let lane = self.0.entry(card_id.clone()).or_default();
+        let lane = self.lanes.entry(card_id.clone()).or_default();
+        let is_full = self
+            .depth
+            .is_some_and(|depth| lane.fenced || lane.queue.len() >= depth);
         if lane.shut {
             Place::Shut
+        } else if lane.held || lane.untold > 0 {
+            Place::Held
         } else if lane.holders.is_empty() && lane.queue.is_empty() {
             lane.holders.insert(entity_id.clone());
             Place::First
+        } else if is_full {
+            Place::Held
         } else {
             lane.queue.push_back(entity_id.clone());
             Place::Behind
         }
     }
 
-    /// A job found in doubt at the start holds its lane, beside others found so.
+    /// A job found in doubt at the start, or one that the ledger held, holds its lane, beside others.
     pub(super) fn hold(&mut self, card_id: &CardId, entity_id: &EntityId) {
-        self.0
+        self.lanes
             .entry(card_id.clone())
             .or_default()
             .holders
             .insert(entity_id.clone());
     }
 
-    /// A job lets go of its lane. The job that may start now, if any.
-    pub(super) fn leave(&mut self, card_id: &CardId, entity_id: &EntityId) -> Option<EntityId> {
-        let lane = self.0.get_mut(card_id)?;
-        lane.holders.remove(entity_id);
-        let next = if lane.holders.is_empty() {
-            lane.queue.pop_front()
-        } else {
-            None
+    /// A job in doubt holds this lane. Whether what waits behind it is to go to the ledger now.
+    pub(super) fn fence(&mut self, card_id: &CardId) -> bool {
+        let takes_over = self.depth.is_some();
+        self.lanes.get_mut(card_id).is_some_and(|lane| {
+            lane.fenced = true;
+            takes_over && !lane.queue.is_empty()
+        })
+    }
+
+    /// A job lets go of its lane. What may start now.
+    pub(super) fn leave(&mut self, card_id: &CardId, entity_id: &EntityId) -> Next {
+        let Some(lane) = self.lanes.get_mut(card_id) else {
+            return Next::Nothing;
         };
-        match &next {
-            Some(next) => {
-                lane.holders.insert(next.clone());
-            }
-            None if lane.holders.is_empty() && !lane.shut => {
-                self.0.remove(card_id);
-            }
-            None => {}
+        lane.holders.remove(entity_id);
+        if !lane.holders.is_empty() {
+            return Next::Nothing;
         }
-        next
+        lane.fenced = false;
+        if let Some(next) = lane.queue.pop_front() {
+            lane.holders.insert(next.clone());
+            return Next::Job(next);
+        }
+        if lane.is_ready() {
+            return Next::Held;
+        }
+        if lane.is_idle() {
+            self.lanes.remove(card_id);
+        }
+        Next::Nothing
     }
 
     /// The lane takes no more in this run. The jobs that waited in it, in their order.
     pub(super) fn shut(&mut self, card_id: &CardId) -> VecDeque<EntityId> {
-        let lane = self.0.entry(card_id.clone()).or_default();
+        let lane = self.lanes.entry(card_id.clone()).or_default();
         lane.shut = true;
         std::mem::take(&mut lane.queue)
     }
 
-    /// Every job that waits in some lane; the lanes forget them.
-    pub(super) fn empty_queues(&mut self) -> Vec<EntityId> {
-        self.0
-            .values_mut()
-            .flat_map(|lane| std::mem::take(&mut lane.queue))
-            .collect()
+    /// The jobs that wait in some lane and are not to be kept; the lanes forget them.
+    pub(super) fn drop_queued(&mut self, keep: impl Fn(&EntityId) -> bool) -> Vec<EntityId> {
+        let mut dropped = Vec::new();
+        for lane in self.lanes.values_mut() {
+            let (kept, gone) = std::mem::take(&mut lane.queue)
+                .into_iter()
+                .partition::<VecDeque<_>, _>(|entity_id| keep(entity_id));
+            lane.queue = kept;
+            dropped.extend(gone);
+        }
+        self.lanes.retain(|_, lane| !lane.is_idle());
+        dropped
+    }
+
+    // ---- what the ledger holds ----------------------------------------------------------------
+
+    /// The ledger has jobs of this card, found so at the start.
+    pub(super) fn found_held(&mut self, card_id: &CardId) -> bool {
+        let lane = self.lanes.entry(card_id.clone()).or_default();
+        lane.held = true;
+        lane.is_ready()
+    }
+
+    /// A takeover begins. The jobs that wait in the lane, in their order, which go with it.
+    pub(super) fn take_over(&mut self, card_id: &CardId) -> VecDeque<EntityId> {
+        let lane = self.lanes.entry(card_id.clone()).or_default();
+        lane.held = true;
+        lane.untold += 1;
+        std::mem::take(&mut lane.queue)
+    }
+
+    /// A takeover has been told to whom it concerns. Whether the first that is held may start.
+    pub(super) fn told(&mut self, card_id: &CardId) -> bool {
+        self.lanes.get_mut(card_id).is_some_and(|lane| {
+            lane.untold = lane.untold.saturating_sub(1);
+            lane.is_ready()
+        })
+    }
+
+    /// Whether the ledger has jobs of this card.
+    pub(super) fn has_held(&self, card_id: &CardId) -> bool {
+        self.lanes.get(card_id).is_some_and(|lane| lane.held)
+    }
+
+    /// Whether the first that the ledger holds may start.
+    pub(super) fn is_ready(&self, card_id: &CardId) -> bool {
+        self.lanes.get(card_id).is_some_and(Lane::is_ready)
+    }
+
+    /// The ledger has no more of this card.
+    pub(super) fn none_held(&mut self, card_id: &CardId) {
+        if let Some(lane) = self.lanes.get_mut(card_id) {
+            lane.held = false;
+            if lane.is_idle() {
+                self.lanes.remove(card_id);
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn card() -> CardId {
-        CardId::parse("car_5tgliBmzjZ6mpQPRbQjfKj").expect("a card")
-    }
-
-    fn id(text: &str) -> EntityId {
-        EntityId::parse(text).expect("an entity_id")
-    }
-
-    #[test]
-    fn i7_a_lane_starts_one_job_at_a_time_in_order() {
-        let mut lanes = Lanes::default();
-        assert_eq!(lanes.join(&card(), &id("a")), Place::First);
-        assert_eq!(lanes.join(&card(), &id("b")), Place::Behind);
-        assert_eq!(lanes.join(&card(), &id("c")), Place::Behind);
-        assert_eq!(lanes.leave(&card(), &id("a")), Some(id("b")));
-        assert_eq!(lanes.join(&card(), &id("d")), Place::Behind);
-        assert_eq!(lanes.leave(&card(), &id("b")), Some(id("c")));
-        assert_eq!(lanes.leave(&card(), &id("c")), Some(id("d")));
-        assert_eq!(lanes.leave(&card(), &id("d")), None);
-        assert!(lanes.0.is_empty(), "an idle lane costs no memory");
-    }
-
-    #[test]
-    fn i7_jobs_found_in_doubt_hold_their_lane_together() {
-        let mut lanes = Lanes::default();
-        lanes.hold(&card(), &id("x"));
-        lanes.hold(&card(), &id("y"));
-        assert_eq!(lanes.join(&card(), &id("a")), Place::Behind);
-        assert_eq!(lanes.leave(&card(), &id("x")), None);
-        assert_eq!(lanes.leave(&card(), &id("y")), Some(id("a")));
-    }
-
-    #[test]
-    fn i7_a_shut_lane_gives_back_everything_and_never_opens_for_later_jobs() {
-        let mut lanes = Lanes::default();
-        lanes.hold(&card(), &id("x"));
-        lanes.join(&card(), &id("a"));
-        assert_eq!(lanes.shut(&card()), [id("a")]);
-        assert_eq!(lanes.join(&card(), &id("b")), Place::Shut);
-        assert_eq!(lanes.leave(&card(), &id("x")), None);
-        assert_eq!(
-            lanes.join(&card(), &id("c")),
-            Place::Shut,
-            "b must not be overtaken"
-        );
-    }
-}
+#[path = "lanes_tests.rs"]
+mod tests;

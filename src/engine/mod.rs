@@ -21,6 +21,7 @@ mod clock;
 mod flight;
 mod lanes;
 mod orders;
+mod outcomes;
 mod pace;
 mod pause;
 pub mod ports;
@@ -114,15 +115,27 @@ pub async fn run(
     let mut held = river.pauses();
     while !river.is_over() {
         let (room, takes_more) = (river.room(), river.takes_more());
+        let long_pause = river.long_pause();
         tokio::select! {
             biased;
-            () = stop.asked() => river.stop_intake().await,
+            () = stop.asked() => {
+                source.stop().await;
+                river.stop_intake().await;
+            }
             changed = held.changed() => if changed.is_ok() {
-                pauses.send_replace(held.borrow_and_update().clone());
+                let pause = held.borrow_and_update().clone();
+                river.note_pause(pause.as_ref());
+                pauses.send_replace(pause);
             },
+            () = long_pause => {
+                source.withdraw().await;
+                river.give_back();
+            }
             happening = river.next() => river.follow(happening).await?,
-            offered = source.next(room), if takes_more => river.admit(offered?).await?,
+            offered = source.next(room), if takes_more => river.take_in(offered?).await?,
         }
     }
-    river.close().await
+    let ended = river.close().await;
+    source.withdraw().await;
+    ended
 }

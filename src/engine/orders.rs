@@ -21,6 +21,18 @@ pub(super) enum What {
     AskNow,
     /// Settle it so, and answer this request in the same commit.
     Rule { request: RequestId, ruling: Ruling },
+    /// Let go of it, if it is provably not executed.
+    LetGo(LetGo),
+}
+
+/// Why a flight lets go of a job that is still to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LetGo {
+    /// Its delivery has been open for too long: the ledger takes the job over. Where an attempt was
+    /// unclear, it is in doubt instead.
+    TooOld,
+    /// Its source has it again: it comes anew.
+    GivenBack,
 }
 
 /// An order and the way back.

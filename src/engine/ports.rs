@@ -17,6 +17,9 @@ use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::Verdict;
+use crate::wire;
+use crate::wire::envelope::Envelope;
+use crate::wire::job::Unreadable;
 
 // ---- the bank ---------------------------------------------------------------------------------
 
@@ -113,12 +116,34 @@ pub trait Ledger: Send + Sync {
         reason: DoubtReason,
     ) -> Result<StoredOutcome, LedgerError>;
 
+    /// Takes jobs over from their source, all in one commit: each waits behind what its card already
+    /// has here, or before all of that where it says so. One that has an intent loses it (see
+    /// [`Ledger::release`]). Their first interim outcome is kept; returns what is kept, in the same
+    /// order.
+    async fn hold(&self, held: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError>;
+
+    /// The first job held for this card.
+    async fn next_held(&self, card_id: CardId) -> Result<Option<HeldJob>, LedgerError>;
+
+    /// Cards that jobs are held for, at most `limit`, after this one.
+    async fn held_cards(
+        &self,
+        after: Option<CardId>,
+        limit: usize,
+    ) -> Result<Vec<CardId>, LedgerError>;
+
+    /// How many jobs are held.
+    async fn held_count(&self) -> Result<u64, LedgerError>;
+
     /// Withdraws the intent of a job that was provably not executed, for this reason: it may begin
     /// again as the same generation, with the same content. One that is in doubt or settled stays so.
     async fn release(&self, job: JobRef, reason: &'static str) -> Result<(), LedgerError>;
 
     /// Records that a person must decide about a job in doubt.
     async fn call_person(&self, job: JobRef) -> Result<(), LedgerError>;
+
+    /// The job of this generation, where its rows are still there.
+    async fn job_of(&self, job: JobRef) -> Result<Option<Intent>, LedgerError>;
 
     /// Records one ask and what it found (append-only).
     async fn note_ask(&self, job: JobRef, ask: AskNote) -> Result<(), LedgerError>;
@@ -152,9 +177,13 @@ pub trait Ledger: Send + Sync {
     /// The last such sign, of whichever process.
     async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError>;
 
-    /// Outcomes not yet marked as published, oldest first, at most `limit`. An interim outcome of
-    /// a job that has settled since is not among them.
-    async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError>;
+    /// Outcomes of these origins not yet marked as published, oldest first, at most `limit`, with
+    /// their letters. An interim outcome that is not true any more is not among them.
+    async fn unpublished(
+        &self,
+        origins: &'static [Origin],
+        limit: usize,
+    ) -> Result<Vec<StoredOutcome>, LedgerError>;
 
     /// Marks outcomes as published. May be lost in a crash; they are then published again.
     async fn mark_published(
@@ -201,6 +230,35 @@ pub trait Ledger: Send + Sync {
     async fn paused_by(&self) -> Result<Option<(Person, Timestamp)>, LedgerError>;
 }
 
+/// What a job came by, and so where its outcomes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A file: its outcomes are read from the ledger.
+    File,
+    /// The queue: its outcomes are published on the results queue.
+    Queue,
+}
+
+impl Origin {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::File, Self::Queue];
+
+    /// A stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Queue => "queue",
+        }
+    }
+
+    /// Reads the word; `None` for any other.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|origin| origin.as_str() == text)
+    }
+}
+
 /// One generation of one job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JobRef {
@@ -233,6 +291,13 @@ pub enum Sight {
 pub enum Standing {
     /// An intent without a final outcome; the interim outcome, once it is on record.
     InDoubt(Option<StoredOutcome>),
+    /// The ledger has taken it over from its source, with this interim outcome: it waits for its turn.
+    Held {
+        /// What was said about it.
+        outcome: StoredOutcome,
+        /// Whether a person has cancelled it since.
+        cancelled: bool,
+    },
     /// Its intent was withdrawn: it was provably not executed, and may begin again, unless a person
     /// has cancelled it since.
     Released {
@@ -254,16 +319,46 @@ pub struct Intent {
     pub key: IdempotencyKey,
     /// SHA-256 of the body that goes to the bank.
     pub body_sha256: Digest,
+    /// What it came by.
+    pub origin: Origin,
     /// Where it came from, in words for people.
     pub source: String,
     /// The line of its file, if any.
     pub line: Option<u64>,
+    /// What travels with it.
+    pub envelope: Envelope,
     /// When its source offered it.
     pub received_at: Timestamp,
     /// Who asked for this generation, where it is not the first.
     pub again_by: Option<Person>,
     /// Now.
     pub at: Moment,
+}
+
+/// A job that the ledger takes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewlyHeld {
+    /// What is to be sent at its turn. Its own moment counts only once it begins.
+    pub intent: Intent,
+    /// The interim outcome, `waiting`.
+    pub outcome: StoredOutcome,
+    /// Whether it comes before what its card has here already, because it had begun before that.
+    pub first: bool,
+    /// Why its intent is withdrawn, where it has one: it was provably not executed.
+    pub released: Option<&'static str>,
+}
+
+/// A job that the ledger holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldJob {
+    /// What is to be sent at its turn.
+    pub intent: Intent,
+    /// The interim outcome.
+    pub outcome: StoredOutcome,
+    /// Whether a person has cancelled it.
+    pub cancelled: bool,
+    /// How often its task panicked.
+    pub panics: u32,
 }
 
 /// What came of [`Ledger::begin`].
@@ -347,6 +442,33 @@ pub struct StoredOutcome {
     pub settled_at: Timestamp,
     /// Whether it has been published before.
     pub published: bool,
+    /// What its job came by.
+    pub origin: Origin,
+    /// What travels with it.
+    pub envelope: Envelope,
+    /// The message that it is about, byte for byte, for the dead letters; none where it is not one of
+    /// these, or where it is no longer there.
+    pub letter: Option<Letter>,
+}
+
+/// A message for the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Its body.
+    pub body: Arc<[u8]>,
+    /// Why it is dead, for people, where that is more than the outcome says.
+    pub words: Option<String>,
+}
+
+impl Letter {
+    /// The letter of a job.
+    #[must_use]
+    pub fn of(job: &Job) -> Self {
+        Self {
+            body: wire::job::encode(job).into(),
+            words: None,
+        }
+    }
 }
 
 /// A job with an intent and no final outcome, as a start finds it.
@@ -362,6 +484,8 @@ pub struct OpenJob {
     pub person_needed: bool,
     /// Whether a person cancelled it.
     pub cancelled: bool,
+    /// Whether the ledger had held it before it began.
+    pub was_held: bool,
     /// How often its task panicked.
     pub panics: u32,
 }
@@ -403,24 +527,77 @@ impl LedgerError {
 /// Where jobs come from. Jobs of one card are offered in their order.
 #[async_trait]
 pub trait Source: Send {
-    /// The next deliveries, at least one and at most `max`; empty when there are no more. Safe to
-    /// drop while it waits: nothing is lost or reordered.
+    /// What it offers next. Safe to drop while it waits: nothing is lost or reordered.
     ///
     /// # Errors
     /// [`SourceError`] where the source broke; what it offered is still its own.
-    async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, SourceError>;
+    async fn next(&mut self, max: usize) -> Result<Offer, SourceError>;
+
+    /// Offers nothing until it is asked again; receipts can still be answered.
+    async fn stop(&mut self) {}
+
+    /// Takes back what it offered and is not answered yet: those receipts are void. It offers all of
+    /// it again, in order, when it is asked again, to whoever asks then.
+    async fn withdraw(&mut self) {}
+}
+
+/// What a source offers.
+#[derive(Debug)]
+pub enum Offer {
+    /// Jobs, at least one and at most as many as were asked for.
+    Jobs(Vec<Delivery>),
+    /// A message that is no valid job.
+    Unreadable(UnreadableDelivery),
+    /// The source has lost hold of what it offered and is not answered yet: those receipts are void,
+    /// and it comes again, in order.
+    Lost,
+    /// There are no more.
+    Dry,
+}
+
+/// A message that is no valid job, as a source offers it.
+pub struct UnreadableDelivery {
+    /// What is wrong with it, and what could be read.
+    pub unreadable: Box<Unreadable>,
+    /// The message, byte for byte.
+    pub body: Arc<[u8]>,
+    /// Where it comes from, and what travels with it.
+    pub provenance: Provenance,
+    /// The source's right to exactly one answer.
+    pub receipt: Box<dyn Receipt>,
+}
+
+impl std::fmt::Debug for UnreadableDelivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnreadableDelivery")
+            .field("reason", &self.unreadable.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a job comes from, and what travels with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// What it came by.
+    pub origin: Origin,
+    /// Where it comes from, in words for people.
+    pub source: Arc<str>,
+    /// The line of its file, if any.
+    pub line: Option<u64>,
+    /// What travels with it.
+    pub envelope: Envelope,
+    /// When it was offered.
+    pub received_at: Timestamp,
 }
 
 /// A job as a source offers it.
 pub struct Delivery {
     /// The job.
     pub job: Job,
-    /// Where it comes from, in words for people.
-    pub source: Arc<str>,
-    /// The line of its file, if any.
-    pub line: Option<u64>,
-    /// When it was offered.
-    pub received_at: Timestamp,
+    /// Where it comes from, and what travels with it.
+    pub provenance: Provenance,
+    /// Its message, byte for byte, where it was one.
+    pub body: Option<Arc<[u8]>>,
     /// Who wants it run again where it ended `rejected` or `not_sent`; none where that stays so.
     pub again: Option<Person>,
     /// The source's right to exactly one answer.
@@ -431,7 +608,7 @@ impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Delivery")
             .field("job", &self.job)
-            .field("line", &self.line)
+            .field("line", &self.provenance.line)
             .finish_non_exhaustive()
     }
 }
@@ -442,7 +619,21 @@ pub trait Receipt: Send + Sync {
     /// An outcome is durable and confirmed by the sink; the source may forget the delivery (I3).
     async fn done(self: Box<Self>, outcome: &StoredOutcome);
     /// Nothing was decided; the delivery is still the source's own.
-    async fn back(self: Box<Self>);
+    async fn back(self: Box<Self>, why: Back);
+
+    /// Whether it is void: its delivery is the source's own again.
+    fn is_void(&self) -> bool {
+        false
+    }
+}
+
+/// Why a delivery goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Back {
+    /// Work on it ended before anything was decided.
+    Undecided,
+    /// It was to be run again, and the bank's list did not say that nothing had moved.
+    NotProven,
 }
 
 /// The source broke.
@@ -470,7 +661,14 @@ impl SourceError {
 /// Where outcomes go.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Publishes an outcome; `Ok` only once its reader has confirmed it.
+    /// The origins whose outcomes it can publish; what it cannot reach stays unpublished in the
+    /// ledger, for a process that can.
+    fn reaches(&self) -> &'static [Origin] {
+        &Origin::ALL
+    }
+
+    /// Publishes an outcome, and its letter among the dead ones where it has one; `Ok` only once its
+    /// readers have confirmed both.
     ///
     /// # Errors
     /// [`SinkError`] where it is not confirmed; it will be published again.
@@ -480,7 +678,23 @@ pub trait Sink: Send + Sync {
 /// The sink did not confirm.
 #[derive(Debug, thiserror::Error)]
 #[error("the outcome was not confirmed")]
-pub struct SinkError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+pub struct SinkError {
+    /// Whether its readers have left so much unread that no more is taken.
+    pub is_full: bool,
+    /// What happened.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl SinkError {
+    /// It was not confirmed, for this reason.
+    pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            is_full: false,
+            source: source.into(),
+        }
+    }
+}
 
 // ---- the clock --------------------------------------------------------------------------------
 

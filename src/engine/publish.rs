@@ -6,12 +6,17 @@
 //! *What it refuses to know.* Who reads outcomes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::clock::Clocks;
+use super::pause::{Hold, HoldKind};
 use super::ports::{Ledger, LedgerError, StoredOutcome};
-use super::settings::{MARKS_PER_COMMIT, PUBLISH_RETRY, PUBLISH_RETRY_MAX, RECOVERY_PAGE};
+use super::settings::{
+    MARKS_PER_COMMIT, PUBLISH_OVERDUE, PUBLISH_RETRY, PUBLISH_RETRY_MAX, RECOVERY_PAGE,
+};
 use super::tower::Tower;
 use crate::domain::key::EventId;
 use crate::telemetry;
@@ -19,6 +24,8 @@ use crate::telemetry;
 /// Whether an outcome was confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Published {
+    /// It was, or this process cannot reach its readers: then it stays unpublished in the ledger, for
+    /// one that can, and no receipt of this process waits for it.
     Yes,
     /// The process stops; the next start publishes it.
     Stopped,
@@ -26,6 +33,9 @@ pub(super) enum Published {
 
 /// Publishes an outcome until it is confirmed or the process stops.
 pub(super) async fn publish(tower: &Tower, outcome: &StoredOutcome) -> Published {
+    if !tower.sink.reaches().contains(&outcome.origin) {
+        return Published::Yes;
+    }
     let published = confirm(tower, outcome).await;
     if published == Published::Yes && !outcome.published {
         // A lost mark only publishes again.
@@ -49,8 +59,19 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
     let mut wait = PUBLISH_RETRY;
     loop {
         match tower.sink.publish(outcome).await {
-            Ok(()) => return Published::Yes,
-            Err(error) => telemetry::OutcomeNotConfirmed { error: &error }.emit(),
+            Ok(()) => {
+                if tower.results_are_full.swap(false, Ordering::AcqRel) {
+                    tower.gate.lift(HoldKind::Results);
+                }
+                return Published::Yes;
+            }
+            Err(error) => {
+                telemetry::OutcomeNotConfirmed { error: &error }.emit();
+                if error.is_full {
+                    tower.results_are_full.store(true, Ordering::Release);
+                    tower.gate.hold(Hold::Results);
+                }
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -75,24 +96,58 @@ pub(super) async fn keep_marking(
     }
 }
 
-/// Publishes what an earlier process left unpublished.
-pub(super) async fn publish_leftovers(tower: &Tower) -> Result<(), LedgerError> {
+/// Publishes what an earlier process left unpublished, as far as this one reaches its readers.
+pub(super) async fn publish_leftovers(tower: &Arc<Tower>) -> Result<(), LedgerError> {
     loop {
-        let leftovers = tower.ledger.unpublished(RECOVERY_PAGE).await?;
+        let leftovers = unpublished(tower).await?;
         if leftovers.is_empty() {
             return Ok(());
         }
-        let mut event_ids = Vec::with_capacity(leftovers.len());
-        for outcome in &leftovers {
-            if confirm(tower, outcome).await == Published::Stopped {
-                return Ok(());
-            }
-            tell_published_again(outcome);
-            event_ids.push(outcome.event_id);
+        if publish_all(tower, leftovers).await? == Published::Stopped {
+            return Ok(());
         }
-        tower
-            .ledger
-            .mark_published(event_ids, tower.clocks.now().wall)
-            .await?;
     }
+}
+
+/// Publishes, again and again, what has waited for so long that nobody else does; never ends by itself.
+pub(super) async fn keep_publishing(tower: &Arc<Tower>) -> Result<(), LedgerError> {
+    loop {
+        tokio::time::sleep(PUBLISH_OVERDUE).await;
+        let overdue = tower.clocks.now().wall.minus(2 * PUBLISH_OVERDUE);
+        let mut waiting = unpublished(tower).await?;
+        waiting.retain(|outcome| outcome.settled_at < overdue);
+        publish_all(tower, waiting).await?;
+    }
+}
+
+async fn unpublished(tower: &Tower) -> Result<Vec<StoredOutcome>, LedgerError> {
+    let reached = tower.sink.reaches();
+    tower.ledger.unpublished(reached, RECOVERY_PAGE).await
+}
+
+/// Publishes these, many at once, and marks them.
+async fn publish_all(
+    tower: &Arc<Tower>,
+    outcomes: Vec<StoredOutcome>,
+) -> Result<Published, LedgerError> {
+    let mut publishing = JoinSet::new();
+    for outcome in outcomes {
+        let tower = Arc::clone(tower);
+        publishing.spawn(async move {
+            let published = confirm(&tower, &outcome).await;
+            tell_published_again(&outcome);
+            (outcome.event_id, published)
+        });
+    }
+    let mut event_ids = Vec::new();
+    let mut all = Published::Yes;
+    for (event_id, published) in publishing.join_all().await {
+        match published {
+            Published::Yes => event_ids.push(event_id),
+            Published::Stopped => all = Published::Stopped,
+        }
+    }
+    let now = tower.clocks.now().wall;
+    tower.ledger.mark_published(event_ids, now).await?;
+    Ok(all)
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ports::{Receipt, StoredOutcome};
+use super::ports::{Back, Receipt, StoredOutcome};
 
 /// How many receipts of all jobs are not yet answered.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,8 @@ pub(super) struct Receipts {
 struct Pending {
     waiting: VecDeque<Box<dyn Receipt>>,
     answer: Option<StoredOutcome>,
+    /// Every receipt that was to be answered has become void.
+    lost: bool,
 }
 
 impl Receipts {
@@ -41,12 +43,20 @@ impl Receipts {
         })
     }
 
+    /// The receipts of a job about which this has been told before: a later one gets it as its answer.
+    pub(super) fn told(open: OpenReceipts, outcome: StoredOutcome) -> Arc<Self> {
+        let receipts = Self::new(open);
+        receipts.lock().answer = Some(outcome);
+        receipts
+    }
+
     /// A delivery of this job.
     pub(super) async fn add(&self, receipt: Box<dyn Receipt>) {
         let (answer, receipt) = {
             let mut held = self.lock();
             let Some(answer) = held.answer.clone() else {
                 held.waiting.push_back(receipt);
+                held.lost = false;
                 self.open.0.fetch_add(1, Ordering::AcqRel);
                 return;
             };
@@ -65,11 +75,31 @@ impl Receipts {
     }
 
     /// Nothing was decided: gives back what is not answered.
-    pub(super) async fn back(&self) {
+    pub(super) async fn back(&self, why: Back) {
         while let Some(receipt) = self.take_one() {
-            receipt.back().await;
+            receipt.back(why).await;
             self.open.0.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+
+    /// Forgets receipts that have become void.
+    pub(super) fn drop_void(&self) {
+        let mut pending = self.lock();
+        let before = pending.waiting.len();
+        pending.waiting.retain(|receipt| !receipt.is_void());
+        let dropped = before - pending.waiting.len();
+        pending.lost |= dropped > 0 && pending.waiting.is_empty();
+        self.open.0.fetch_sub(dropped, Ordering::AcqRel);
+    }
+
+    /// Whether its source has taken the job back, in every copy that was to be answered.
+    pub(super) fn are_lost(&self) -> bool {
+        self.lock().lost
+    }
+
+    /// Whether a receipt waits for its answer.
+    pub(super) fn are_open(&self) -> bool {
+        !self.lock().waiting.is_empty()
     }
 
     /// One at a time: whoever answers may be cut off, and the others are then still to be answered.

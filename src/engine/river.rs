@@ -6,35 +6,40 @@
 //!
 //! *What it refuses to know.* What a flight does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::beat::{BEAT_EVERY, beat, keep_beating};
 use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::Lanes;
 use super::orders::{Order, Orders};
 use super::pause::Pause;
-use super::ports::{JobRef, LedgerError, OpenJob};
-use super::publish::{keep_marking, publish_leftovers};
+use super::ports::{Back, Intent, JobRef, LedgerError, OpenJob, Provenance};
+use super::publish::{keep_marking, keep_publishing, publish_leftovers};
 use super::receipts::{OpenReceipts, Receipts};
 use super::settings::{
-    Ending, Fence, MARKS_WAITING, MAX_IN_DOUBT, RECOVERY_PAGE, REQUESTS_AT_ONCE, Settings,
+    Ending, Fence, LANE_PARTS, MARKS_WAITING, MAX_IN_DOUBT, RECOVERY_PAGE, REQUESTS_AT_ONCE,
+    Settings,
 };
 use super::stop::Stop;
 use super::tower::{Signal, Tower};
 use super::{Ended, EngineError, Ports, asking, room};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job};
-use crate::domain::key::Generation;
+use crate::domain::key::{Generation, IdempotencyKey, Namespace};
 use crate::domain::request::{Request, RequestId};
-use crate::domain::time::Timestamp;
+use crate::domain::time::Moment;
+use crate::wire;
 
 pub(super) mod attend;
+mod holding;
 mod intake;
 mod landing;
+mod redrive;
 
 #[expect(
     clippy::struct_excessive_bools,
@@ -58,6 +63,20 @@ pub(super) struct River {
     requests: mpsc::Receiver<Request>,
     open_receipts: OpenReceipts,
     in_doubt: usize,
+    /// Cards whose lane is free and for which the ledger holds jobs.
+    ready: VecDeque<CardId>,
+    /// What of this batch of deliveries goes to the ledger, in its order.
+    arrivals: HashMap<CardId, Vec<EntityId>>,
+    /// Takeovers that are being told, each with its card.
+    telling: JoinSet<CardId>,
+    /// Jobs that the ledger holds and that were not offered yet.
+    held: u64,
+    /// When the ages of deliveries were looked at last.
+    aged_at: Instant,
+    /// The pause as it was seen last.
+    pause: Option<Pause>,
+    /// Whether a pause has lasted so long that what was taken was given back.
+    gave_back: bool,
     dry: bool,
     stopping: bool,
     /// Whether jobs in doubt are taken up only where a person asks about them, and only to be asked
@@ -70,9 +89,7 @@ pub(super) struct River {
 /// A job that was taken.
 struct Taken {
     job: Job,
-    source: Arc<str>,
-    line: Option<u64>,
-    received_at: Timestamp,
+    provenance: Provenance,
     fingerprint: Digest,
     generation: Generation,
     /// What an earlier generation left, where this one is not the first.
@@ -80,6 +97,10 @@ struct Taken {
     receipts: Arc<Receipts>,
     panics: u32,
     cancelled: bool,
+    /// Whether the ledger had held it.
+    was_held: bool,
+    /// When it was taken, for the age of its delivery.
+    taken_at: Instant,
     stand: Stand,
     /// The way to its flight, once it flies.
     orders: Option<mpsc::Sender<Order>>,
@@ -94,10 +115,27 @@ impl Taken {
                 ..again.clone()
             }),
             None => Start::Fresh {
-                generation: self.generation,
                 panics: self.panics,
                 cancelled: self.cancelled,
             },
+        }
+    }
+
+    /// What is to be sent, as this generation.
+    fn intent(&self, namespace: &Namespace, at: Moment) -> Intent {
+        let (job, from) = (&self.job, &self.provenance);
+        Intent {
+            key: IdempotencyKey::derive(namespace, &job.entity_id, self.generation),
+            body_sha256: Digest::of(&wire::bank::request_body(job)),
+            job: job.clone(),
+            generation: self.generation,
+            origin: from.origin,
+            source: from.source.as_ref().to_owned(),
+            line: from.line,
+            envelope: from.envelope.clone(),
+            received_at: from.received_at,
+            again_by: self.again.as_ref().map(|again| again.by.clone()),
+            at,
         }
     }
 }
@@ -114,6 +152,8 @@ pub(super) enum Happening {
     Signal(Signal),
     Requested(Request),
     Landed(Landed),
+    Told(Result<CardId, JoinError>),
+    AgesAreDue,
     ChoreEnded(Result<Result<(), EngineError>, JoinError>),
     MarkingEnded(Result<Result<(), LedgerError>, JoinError>),
     Replied(Result<(Id, ()), JoinError>),
@@ -137,6 +177,7 @@ impl River {
             river.hold_for(&person, since);
         }
         river.recover().await?;
+        river.find_held().await?;
         // What was asked while nobody owned the ledger comes before anything new is taken.
         let attended = river.attend_to_waiting().await?;
         river.start_chores(attended, requests);
@@ -162,8 +203,12 @@ impl River {
             Arc::clone(&tower.clocks),
             marks_waiting,
         ));
+        let depth = tower.settings.holding.map(|_| {
+            let part = tower.settings.in_flight / LANE_PARTS;
+            part.max(1)
+        });
         let river = Self {
-            lanes: Lanes::default(),
+            lanes: Lanes::new(depth),
             jobs: HashMap::new(),
             flying: JoinSet::new(),
             by_task: HashMap::new(),
@@ -175,6 +220,13 @@ impl River {
             requests,
             open_receipts: OpenReceipts::default(),
             in_doubt: 0,
+            ready: VecDeque::new(),
+            arrivals: HashMap::new(),
+            telling: JoinSet::new(),
+            held: 0,
+            aged_at: Instant::now(),
+            pause: None,
+            gave_back: false,
             dry: false,
             stopping: false,
             takes_up_for_orders: false,
@@ -231,6 +283,9 @@ impl River {
         let tower = Arc::clone(&self.tower);
         self.chores
             .spawn(async move { Ok(room::keep_looking(&tower).await?) });
+        let tower = Arc::clone(&self.tower);
+        self.chores
+            .spawn(async move { Ok(keep_publishing(&tower).await?) });
     }
 
     /// Takes up every job whose intent has no outcome: it holds its lane until it is settled.
@@ -272,18 +327,32 @@ impl River {
         let opens = open.person_needed && self.tower.settings.fence == Fence::UntilPersonNeeded;
         if !opens {
             self.lanes.hold(&job.card_id, &job.entity_id);
+            self.lanes.fence(&job.card_id);
         }
         self.in_doubt += 1;
+        let intent = &open.intent;
+        let receipts = self.open_receipts.clone();
         let taken = Taken {
-            source: open.intent.source.as_str().into(),
-            line: open.intent.line,
-            received_at: open.intent.received_at,
+            provenance: Provenance {
+                origin: intent.origin,
+                source: intent.source.as_str().into(),
+                line: intent.line,
+                envelope: intent.envelope.clone(),
+                received_at: intent.received_at,
+            },
             fingerprint: job.fingerprint(),
-            generation: open.intent.generation,
+            generation: intent.generation,
             again: None,
-            receipts: Receipts::new(self.open_receipts.clone()),
+            receipts: match &open.doubt {
+                Some((interim, _)) if interim.published => {
+                    Receipts::told(receipts, interim.clone())
+                }
+                Some(_) | None => Receipts::new(receipts),
+            },
             panics: open.panics,
             cancelled: open.cancelled,
+            was_held: open.was_held,
+            taken_at: Instant::now(),
             stand: Stand::InDoubt {
                 longer: open.person_needed,
             },
@@ -317,12 +386,16 @@ impl River {
         }
         let (orders, waiting) = Orders::channel(self.takes_up_for_orders);
         taken.orders = Some(orders);
+        let intent = match &start {
+            Start::Recovered(open) => open.intent.clone(),
+            Start::Fresh { .. } | Start::Again(_) => {
+                taken.intent(&self.tower.settings.namespace, self.tower.clocks.now())
+            }
+        };
         let flight = Flight {
+            intent,
+            was_held: taken.was_held,
             orders: waiting,
-            job: taken.job.clone(),
-            source: Arc::clone(&taken.source),
-            line: taken.line,
-            received_at: taken.received_at,
             start,
             receipts: Arc::clone(&taken.receipts),
         };
@@ -332,6 +405,7 @@ impl River {
 
     /// The next thing that happens by itself; never ends where nothing can.
     pub(super) async fn next(&mut self) -> Happening {
+        let ages = self.ages_are_due();
         tokio::select! {
             biased;
             Some(signal) = self.signals.recv() => Happening::Signal(signal),
@@ -340,6 +414,8 @@ impl River {
             Some(ended) = self.chores.join_next() => Happening::ChoreEnded(ended),
             Some(ended) = self.marking.join_next() => Happening::MarkingEnded(ended),
             Some(ended) = self.replies.join_next_with_id() => Happening::Replied(ended),
+            Some(told) = self.telling.join_next() => Happening::Told(told),
+            () = ages => Happening::AgesAreDue,
             else => std::future::pending().await,
         }
     }
@@ -347,7 +423,9 @@ impl River {
     /// What follows from what happened. A chore that fails ends the process.
     pub(super) async fn follow(&mut self, happening: Happening) -> Result<(), EngineError> {
         match happening {
-            Happening::Signal(signal) => self.heed(signal).await,
+            Happening::Signal(signal) => self.heed(signal).await?,
+            Happening::Told(told) => self.takeover_is_told(&or_panic(told)),
+            Happening::AgesAreDue => self.look_at_ages(),
             Happening::Requested(request) => self.attend(request).await?,
             Happening::Landed(landed) => self.land(landed).await?,
             Happening::ChoreEnded(ended) => or_panic(ended)?,
@@ -357,11 +435,11 @@ impl River {
                 self.replying.remove(&task);
             }
         }
-        Ok(())
+        self.offer_held().await
     }
 
     /// A flight tells how its job stands.
-    async fn heed(&mut self, signal: Signal) {
+    async fn heed(&mut self, signal: Signal) -> Result<(), EngineError> {
         let (entity_id, stand) = match &signal {
             Signal::InDoubt(entity_id) | Signal::BegunAnew(entity_id) => {
                 (entity_id, Stand::InDoubt { longer: false })
@@ -371,7 +449,7 @@ impl River {
             }
         };
         let Some(taken) = self.jobs.get_mut(entity_id) else {
-            return;
+            return Ok(());
         };
         let before = std::mem::replace(&mut taken.stand, stand);
         self.in_doubt += usize::from(!matches!(before, Stand::InDoubt { .. }));
@@ -384,14 +462,17 @@ impl River {
             self.let_next_start(&card_id, entity_id);
         } else if shuts {
             self.give_back_behind(&card_id).await;
+        } else if self.lanes.fence(&card_id) {
+            self.take_over(&card_id, None, Vec::new()).await?;
         }
+        Ok(())
     }
 
     /// What waits behind a job that needs longer than this run lasts stays with its source.
     async fn give_back_behind(&mut self, card_id: &CardId) {
         for entity_id in self.lanes.shut(card_id) {
             if let Some(taken) = self.jobs.remove(&entity_id) {
-                taken.receipts.back().await;
+                taken.receipts.back(Back::Undecided).await;
             }
         }
     }
@@ -408,9 +489,9 @@ impl River {
     /// Takes nothing new, and gives back what has not started.
     pub(super) async fn stop_intake(&mut self) {
         self.stopping = true;
-        for entity_id in self.lanes.empty_queues() {
+        for entity_id in self.lanes.drop_queued(|_| false) {
             if let Some(taken) = self.jobs.remove(&entity_id) {
-                taken.receipts.back().await;
+                taken.receipts.back(Back::Undecided).await;
             }
         }
     }
@@ -443,11 +524,12 @@ impl River {
         }
         self.flying.shutdown().await;
         self.replies.shutdown().await;
+        self.telling.shutdown().await;
         self.chores.shutdown().await;
         let flown = std::mem::take(&mut self.jobs).into_values();
         let replied = std::mem::take(&mut self.replying).into_values();
         for receipts in flown.map(|taken| taken.receipts).chain(replied) {
-            receipts.back().await;
+            receipts.back(Back::Undecided).await;
         }
         let Self {
             tower, mut marking, ..
@@ -463,7 +545,7 @@ impl River {
         let deadline = tokio::time::sleep(self.tower.settings.drain);
         tokio::pin!(deadline);
         let stop = self.tower.stop.clone();
-        while !(self.flying.is_empty() && self.replies.is_empty()) {
+        while !(self.flying.is_empty() && self.replies.is_empty() && self.telling.is_empty()) {
             tokio::select! {
                 biased;
                 () = stop.abandoned() => return Ok(()),

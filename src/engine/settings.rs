@@ -46,6 +46,19 @@ const WAIT_MAX: Duration = Duration::from_secs(86_400);
 pub const POISON_PANICS: u32 = 3;
 /// Panics after which a job takes no further task: even ending it as poison panics.
 pub const PARKING_PANICS: u32 = 6;
+/// Jobs that the ledger holds at once; beyond it nothing new is taken from the source, which keeps it
+/// just as well: so many need a look, and each costs a row of some 600 bytes on the disk (I11).
+pub const MAX_HELD: u64 = 100_000;
+/// A lane is full when so large a part of what may be in flight waits in it: one card must not take
+/// the room of all others.
+pub const LANE_PARTS: usize = 8;
+/// A pause that lasts longer gives what was taken back to its source: the source must not wait for
+/// its answers for as long as a bank may be down.
+pub const GIVE_BACK_AFTER: Duration = Duration::from_secs(60);
+/// How many looks for deliveries that have become too old fit into the time that they may take.
+pub const AGE_LOOKS: u32 = 20;
+/// Outcomes that are durable and that nobody has published for so long are published by whoever can.
+pub const PUBLISH_OVERDUE: Duration = Duration::from_secs(30);
 /// Requests of people taken at once: more than people type in a moment; the rest wait in the
 /// ledger.
 pub const REQUESTS_AT_ONCE: usize = 64;
@@ -76,6 +89,15 @@ pub enum Ending {
     WhenStopped,
 }
 
+/// What waits too long does not stay with its source.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    /// How long a delivery is kept open before the ledger takes its job over.
+    pub hold_max: Duration,
+    /// After how long a pause gives back what was taken: see [`GIVE_BACK_AFTER`].
+    pub give_back_after: Duration,
+}
+
 /// The engine's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -101,6 +123,8 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// How long a shutdown waits for calls under way.
     pub drain: Duration,
+    /// Whether the ledger takes over what must wait; none where it stays with its source.
+    pub holding: Option<Holding>,
 }
 
 impl Settings {
@@ -156,6 +180,13 @@ impl Settings {
             self.rate_per_second
                 .is_none_or(|rate| rate.get() <= RATE_PER_SECOND_MAX),
             "engine.rate_per_second must be 1 to 10000",
+        );
+        require(
+            self.holding.is_none_or(|holding| {
+                holding.hold_max >= self.rules.resend_window
+                    && in_seconds.contains(&holding.hold_max)
+            }),
+            "engine.hold_max_s must be 1 to 86400 and at least engine.resend_window_s",
         );
         require(
             in_seconds.contains(&self.drain),

@@ -11,12 +11,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::Ports;
 use super::clock::Clocks;
+use super::outcomes::{self, Told};
 use super::pause::Gate;
-use super::ports::{Bank, Ledger, Sink};
+use super::ports::{Bank, Intent, Ledger, NewlyHeld, Sink};
 use super::settings::{ASKS_AT_ONCE, Settings};
 use super::stop::Stop;
 use crate::domain::job::{EntityId, Job};
 use crate::domain::key::EventId;
+use crate::domain::outcome::Outcome;
 use crate::domain::time::{Moment, Timestamp};
 
 pub(super) struct Tower {
@@ -30,6 +32,8 @@ pub(super) struct Tower {
     pub(super) ask_permits: Semaphore,
     pub(super) answers: Answers,
     pub(super) control: ControlState,
+    /// Whether the flow is held because no more outcomes are taken.
+    pub(super) results_are_full: AtomicBool,
     pub(super) marks: mpsc::Sender<EventId>,
     pub(super) signals: mpsc::Sender<Signal>,
     pub(super) stop: Stop,
@@ -65,12 +69,35 @@ impl Tower {
             ask_permits: Semaphore::new(ASKS_AT_ONCE),
             answers: Answers::default(),
             control: ControlState::default(),
+            results_are_full: AtomicBool::new(false),
             settings,
             marks,
             signals,
             stop,
             called_until,
         })
+    }
+}
+
+impl Tower {
+    /// A job for the ledger to take over; its intent, if it has one, is withdrawn for this reason.
+    pub(super) fn newly_held(
+        &self,
+        intent: &Intent,
+        released: Option<&'static str>,
+        first: bool,
+    ) -> NewlyHeld {
+        let told = Told {
+            interim: 0,
+            attempts: 0,
+        };
+        let (namespace, now) = (&self.settings.namespace, self.clocks.now().wall);
+        NewlyHeld {
+            outcome: outcomes::of_job(namespace, intent, &Outcome::Waiting, told, now),
+            intent: intent.clone(),
+            first,
+            released,
+        }
     }
 }
 

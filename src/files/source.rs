@@ -18,7 +18,10 @@ use super::replay::{Replay, RowContent};
 use super::spool::Spool;
 use crate::domain::outcome::Status;
 use crate::domain::request::Person;
-use crate::engine::ports::{Clock, Delivery, Receipt, Source, SourceError, StoredOutcome};
+use crate::engine::ports::{
+    Back, Clock, Delivery, Offer, Origin, Provenance, Receipt, Source, SourceError, StoredOutcome,
+};
+use crate::wire::envelope::Envelope;
 
 /// The most rows read in one call: reading is done in place, from a file that was just written and
 /// read, and this many take well under a millisecond.
@@ -146,7 +149,7 @@ impl FileSource {
 
 #[async_trait]
 impl Source for FileSource {
-    async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, SourceError> {
+    async fn next(&mut self, max: usize) -> Result<Offer, SourceError> {
         let failed = |error| SourceError::new("reading the rows of a checked file", error);
         let received_at = self.clock.wall();
         let mut deliveries = Vec::new();
@@ -159,16 +162,25 @@ impl Source for FileSource {
             };
             deliveries.push(Delivery {
                 job,
-                source: Arc::clone(&self.name),
-                line: Some(line),
-                received_at,
+                provenance: Provenance {
+                    origin: Origin::File,
+                    source: Arc::clone(&self.name),
+                    line: Some(line),
+                    envelope: Envelope::default(),
+                    received_at,
+                },
+                body: None,
                 again: self.again.clone(),
                 receipt: Box::new(RowReceipt(Arc::clone(&self.counts))),
             });
         }
         let offered = u64::try_from(deliveries.len()).expect("a length fits 64 bits");
         self.counts.offered.fetch_add(offered, Ordering::Relaxed);
-        Ok(deliveries)
+        Ok(if deliveries.is_empty() {
+            Offer::Dry
+        } else {
+            Offer::Jobs(deliveries)
+        })
     }
 }
 
@@ -181,7 +193,7 @@ impl Receipt for RowReceipt {
         self.0.cell(outcome.status).fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn back(self: Box<Self>) {
+    async fn back(self: Box<Self>, _why: Back) {
         self.0.given_back.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -6,22 +6,22 @@
 //! *What it refuses to know.* Disks. And that a `LedgerError` ends the process: a breach of the
 //! rules writes nothing, and the books stay open for the next engine.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::rules::{self, Breach};
-use crate::domain::job::{EntityId, Job};
+use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{EventId, Generation};
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::Verdict;
 use crate::engine::ports::{
-    Answer, AskNote, AttemptNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob,
-    Settlement, Sight, Standing, StoredOutcome,
+    Answer, AskNote, AttemptNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError,
+    Letter, NewlyHeld, OpenJob, Origin, Settlement, Sight, Standing, StoredOutcome,
 };
 
 /// A ledger that lives as long as its last clone.
@@ -57,6 +57,8 @@ struct Books {
     panics: HashMap<EntityId, u32>,
     control: Option<Control>,
     requests: Vec<(Request, Option<Answer>)>,
+    /// The jobs held for each card, in their order, with the positions of their outcomes.
+    holds: BTreeMap<CardId, VecDeque<(Intent, usize)>>,
     beat: Option<Timestamp>,
     free_bytes: Option<u64>,
 }
@@ -70,6 +72,7 @@ struct JobBook {
     last: Option<usize>,
     person_needed: bool,
     released: bool,
+    was_held: bool,
 }
 
 #[derive(Debug)]
@@ -108,7 +111,64 @@ impl Books {
             .ok_or(rules::UNKNOWN_JOB)
     }
 
+    fn held(&self, entity_id: &EntityId) -> Option<&(Intent, usize)> {
+        let mut all = self.holds.values().flatten();
+        all.find(|(intent, _)| intent.job.entity_id == *entity_id)
+    }
+
+    fn hold(&mut self, held: &NewlyHeld) -> Result<StoredOutcome, Breach> {
+        rules::check_held(held)?;
+        let (intent, entity_id) = (&held.intent, &held.intent.job.entity_id);
+        if held.released.is_some() {
+            let position = self.find(entity_id, intent.generation);
+            let job = self.job_mut(position.ok_or(rules::UNKNOWN_JOB)?);
+            job.released = job.doubt.is_none() && job.last.is_none();
+        }
+        if let Some((known, outcome)) = self.held(entity_id)
+            && known.generation == intent.generation
+        {
+            return Ok(self.outcome(*outcome).clone());
+        }
+        let sight = self.sight(entity_id);
+        if !rules::may_begin(&sight, intent.generation) && sight != Sight::Cancelled {
+            return Err(rules::NOT_TO_BE_HELD);
+        }
+        let outcome = match self.events.get(&held.outcome.event_id) {
+            Some(&position) => position,
+            None => self.keep(held.outcome.clone(), None),
+        };
+        let of_card = self.holds.entry(intent.job.card_id.clone()).or_default();
+        if held.first {
+            of_card.push_front((as_read_back(intent), outcome));
+        } else {
+            of_card.push_back((as_read_back(intent), outcome));
+        }
+        Ok(self.outcome(outcome).clone())
+    }
+
+    /// Ends the hold of this generation; whether there was one.
+    fn end_hold(&mut self, entity_id: &EntityId, generation: Generation) -> bool {
+        let before = self.holds.values().map(VecDeque::len).sum::<usize>();
+        for of_card in self.holds.values_mut() {
+            of_card.retain(|(intent, _)| {
+                intent.job.entity_id != *entity_id || intent.generation != generation
+            });
+        }
+        self.holds.retain(|_, of_card| !of_card.is_empty());
+        before > self.holds.values().map(VecDeque::len).sum::<usize>()
+    }
+
     fn sight(&self, entity_id: &EntityId) -> Sight {
+        if let Some((intent, outcome)) = self.held(entity_id) {
+            return Sight::Known {
+                generation: intent.generation,
+                fingerprint: intent.job.fingerprint(),
+                standing: Standing::Held {
+                    outcome: self.outcome(*outcome).clone(),
+                    cancelled: self.is_cancelled(entity_id, intent.generation),
+                },
+            };
+        }
         let Some((generation, position)) = self.current(entity_id) else {
             if self.is_cancelled(entity_id, Generation::FIRST) {
                 return Sight::Cancelled;
@@ -193,6 +253,7 @@ impl Books {
             last: None,
             person_needed: false,
             released: false,
+            was_held: false,
         });
         position
     }
@@ -203,6 +264,7 @@ impl Books {
         self.outcomes.push(OutcomeBook {
             outcome: StoredOutcome {
                 published: false,
+                letter: None,
                 ..outcome
             },
             job,
@@ -219,6 +281,8 @@ impl Books {
                 self.answer(request, answer);
             }
             add_attempts(self.job_mut(position), settlement.attempts);
+            let generation = settlement.intent.generation;
+            self.end_hold(&settlement.intent.job.entity_id, generation);
             let last = self.keep(settlement.outcome, Some(position));
             self.job_mut(position).last = Some(last);
         }
@@ -268,11 +332,16 @@ impl Books {
             doubt: doubt.map(|(interim, reason)| (self.outcome(interim).clone(), reason)),
             person_needed: job.person_needed,
             cancelled: self.is_cancelled(&job.intent.job.entity_id, job.intent.generation),
+            was_held: job.was_held,
             panics: panics.copied().unwrap_or_default(),
         }
     }
 
-    fn awaits_publication(&self, book: &OutcomeBook) -> bool {
+    fn awaits_publication(&self, position: usize, book: &OutcomeBook) -> bool {
+        let mut held = self.holds.values().flatten();
+        if book.outcome.status == Status::Waiting && !held.any(|(_, at)| *at == position) {
+            return false;
+        }
         let overtaken = !book.outcome.status.is_final()
             && book.job.is_some_and(|job| self.job(job).last.is_some());
         !book.outcome.published && !overtaken
@@ -330,12 +399,14 @@ impl Ledger for MemoryLedger {
         if cancelled || !rules::may_begin(&sight, intent.generation) {
             return Ok(Begun::AlreadyThere(sight));
         }
-        match books.find(&intent.job.entity_id, intent.generation) {
-            Some(position) => books.job_mut(position).released = false,
-            None => {
-                books.open_row(&intent);
-            }
-        }
+        let was_held = books.end_hold(&intent.job.entity_id, intent.generation);
+        let position = match books.find(&intent.job.entity_id, intent.generation) {
+            Some(position) => position,
+            None => books.open_row(&intent),
+        };
+        let job = books.job_mut(position);
+        job.released = false;
+        job.was_held |= was_held;
         Ok(Begun::Yes)
     }
 
@@ -351,6 +422,52 @@ impl Ledger for MemoryLedger {
     ) -> Result<StoredOutcome, LedgerError> {
         let kept = self.books().doubt(settlement, reason);
         kept.map_err(refused("recording a doubt"))
+    }
+
+    async fn hold(&self, held: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError> {
+        let mut books = self.books();
+        let kept: Result<Vec<_>, _> = held.iter().map(|job| books.hold(job)).collect();
+        kept.map_err(refused("taking jobs over"))
+    }
+
+    async fn next_held(&self, card_id: CardId) -> Result<Option<HeldJob>, LedgerError> {
+        let books = self.books();
+        let first = books.holds.get(&card_id).and_then(VecDeque::front);
+        Ok(first.map(|(intent, outcome)| HeldJob {
+            intent: intent.clone(),
+            outcome: books.outcome(*outcome).clone(),
+            cancelled: books.is_cancelled(&intent.job.entity_id, intent.generation),
+            panics: books
+                .panics
+                .get(&intent.job.entity_id)
+                .copied()
+                .unwrap_or_default(),
+        }))
+    }
+
+    async fn held_cards(
+        &self,
+        after: Option<CardId>,
+        limit: usize,
+    ) -> Result<Vec<CardId>, LedgerError> {
+        let books = self.books();
+        let cards = books.holds.keys();
+        Ok(cards
+            .filter(|card| after.as_ref().is_none_or(|after| *card > after))
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    async fn held_count(&self) -> Result<u64, LedgerError> {
+        let count: usize = self.books().holds.values().map(VecDeque::len).sum();
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    async fn job_of(&self, job: JobRef) -> Result<Option<Intent>, LedgerError> {
+        let books = self.books();
+        let position = books.find(&job.entity_id, job.generation);
+        Ok(position.map(|position| books.job(position).intent.clone()))
     }
 
     async fn release(&self, job: JobRef, _reason: &'static str) -> Result<(), LedgerError> {
@@ -440,14 +557,25 @@ impl Ledger for MemoryLedger {
         Ok(self.books().beat)
     }
 
-    async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
+    async fn unpublished(
+        &self,
+        origins: &'static [Origin],
+        limit: usize,
+    ) -> Result<Vec<StoredOutcome>, LedgerError> {
         let books = self.books();
-        Ok(books
-            .outcomes
-            .iter()
-            .filter(|book| books.awaits_publication(book))
+        let waiting = books.outcomes.iter().enumerate().filter(|(at, book)| {
+            origins.contains(&book.outcome.origin) && books.awaits_publication(*at, book)
+        });
+        Ok(waiting
             .take(limit)
-            .map(|book| book.outcome.clone())
+            .map(|(_, book)| {
+                let dead = book.outcome.status.is_dead_lettered();
+                let job = book.job.filter(|_| dead).map(|job| books.job(job));
+                StoredOutcome {
+                    letter: job.map(|job| Letter::of(&job.intent.job)),
+                    ..book.outcome.clone()
+                }
+            })
             .collect())
     }
 

@@ -8,7 +8,7 @@
 use crate::domain::digest::Digest;
 use crate::domain::key::Generation;
 use crate::domain::outcome::Status;
-use crate::engine::ports::{Intent, Settlement, Sight, Standing, StoredOutcome};
+use crate::engine::ports::{Intent, NewlyHeld, Settlement, Sight, Standing, StoredOutcome};
 
 /// A caller broke a rule of the port: an invariant of this program does not hold.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,9 @@ pub(super) const OTHER_ATTEMPT: Breach =
 pub(super) const UNKNOWN_JOB: Breach = Breach("the job was never recorded");
 /// An event id belongs to one outcome.
 pub(super) const OTHER_OUTCOME: Breach = Breach("another outcome with this event id is on record");
+
+/// Only what may begin can be held.
+pub(super) const NOT_TO_BE_HELD: Breach = Breach("a job is held that has begun or is over");
 
 /// A settlement holds a final outcome of its own job.
 pub(super) fn check_settlement(settlement: &Settlement) -> Result<(), Breach> {
@@ -104,6 +107,18 @@ pub(super) fn check_new_row(
     }
 }
 
+/// A job that is held waits.
+pub(super) fn check_held(held: &NewlyHeld) -> Result<(), Breach> {
+    let (intent, outcome) = (&held.intent, &held.outcome);
+    let own = outcome.entity_id.as_ref() == Some(&intent.job.entity_id)
+        && outcome.generation == Some(intent.generation);
+    if own && outcome.status == Status::Waiting {
+        Ok(())
+    } else {
+        Err(Breach("a job is held with an outcome that is not its own"))
+    }
+}
+
 /// Whether a job may begin as this generation: the first where nothing is known, the next where the
 /// current one ended without moving money.
 pub(super) fn may_begin(sight: &Sight, new: Generation) -> bool {
@@ -116,7 +131,7 @@ pub(super) fn may_begin(sight: &Sight, new: Generation) -> bool {
         } => outcome.status.may_be_followed() && generation.next() == new,
         Sight::Known {
             generation,
-            standing: Standing::Released { .. },
+            standing: Standing::Released { .. } | Standing::Held { .. },
             ..
         } => *generation == new,
         Sight::Cancelled

@@ -188,6 +188,81 @@ impl AskedBeforeAgain<'_> {
     }
 }
 
+/// The ledger has taken a job over: it waits behind another of its card.
+#[derive(Debug)]
+pub struct JobHeld<'a> {
+    /// The job.
+    pub entity_id: &'a EntityId,
+    /// The card.
+    pub card_id: &'a CardId,
+    /// What it came by.
+    pub source: &'static str,
+    /// What it does.
+    pub operation: &'static str,
+}
+
+impl JobHeld<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        info!(
+            entity_id = self.entity_id.as_str(),
+            card_id = %self.card_id,
+            "a job waits in the ledger behind another of its card"
+        );
+    }
+}
+
+/// A message was no valid job.
+#[derive(Debug)]
+pub struct MessageRefused<'a> {
+    /// The identity of the outcome that says so.
+    pub event_id: &'a str,
+    /// Why, in stable words.
+    pub reason: &'a str,
+    /// Why, for people.
+    pub words: &'a str,
+}
+
+impl MessageRefused<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            event_id = self.event_id,
+            reason = self.reason,
+            why = self.words,
+            "a message is no valid job; it goes to the dead letters"
+        );
+    }
+}
+
+/// In a long pause what was taken went back to its source.
+#[derive(Debug)]
+pub struct DeliveriesGivenBack;
+
+impl DeliveriesGivenBack {
+    /// Logs it.
+    pub fn emit(&self) {
+        info!("the pause is long: jobs that were not begun go back to the queue until it is over");
+    }
+}
+
+/// The answer to a person's request could not be written.
+#[derive(Debug)]
+pub struct RequestNotAnswered<'a> {
+    /// Why.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl RequestNotAnswered<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            error = self.error,
+            "a person's request could not be answered; the next process attends to it"
+        );
+    }
+}
+
 /// A person's request was answered.
 #[derive(Debug)]
 pub struct RequestAnswered<'a> {

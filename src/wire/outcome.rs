@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bank::Money;
+use super::job::Unreadable;
 use crate::domain::job::{EntityId, Job};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
 use crate::domain::outcome::{Evidence, Outcome, Status};
@@ -130,6 +131,42 @@ pub fn of_conflict(copy: &Job, about: Circumstances<'_>) -> OutcomeMessage {
     }
 }
 
+/// The message that a message was no valid job, with what could be read of it.
+#[must_use]
+pub fn of_invalid(
+    unreadable: &Unreadable,
+    event_id: EventId,
+    received_at: Timestamp,
+    settled_at: Timestamp,
+) -> OutcomeMessage {
+    let seen = &unreadable.seen;
+    OutcomeMessage {
+        schema: SCHEMA.to_owned(),
+        event_id: event_id.to_string(),
+        seq: 1,
+        entity_id: seen.entity_id.as_ref().map(|id| id.as_str().to_owned()),
+        card_id: seen.card_id.as_ref().map(|id| id.as_str().to_owned()),
+        operation: seen
+            .operation
+            .map(|operation| operation.as_str().to_owned()),
+        amount: seen.amount.map(|amount| Money {
+            amount: amount.minor(),
+            currency: amount.currency().as_str().to_owned(),
+        }),
+        status: Status::Invalid.as_str().to_owned(),
+        is_final: Status::Invalid.is_final(),
+        idempotency_key: None,
+        generation: None,
+        attempts: 0,
+        bank: None,
+        reason: Some(unreadable.reason.clone()),
+        batch_id: None,
+        line: None,
+        received_at: Some(received_at.to_string()),
+        settled_at: settled_at.to_string(),
+    }
+}
+
 /// What is still known of the outcome of a job that was pruned: its event id says that it is the
 /// same, its reason is kept, what it said besides is gone.
 #[must_use]
@@ -215,7 +252,7 @@ fn bank_words(outcome: &Outcome) -> Option<BankWords> {
             log_id: refusal.log_id.clone(),
             operation_id: None,
         }),
-        Outcome::NotSent(_) | Outcome::Ruled(_) | Outcome::InDoubt(_) => None,
+        Outcome::NotSent(_) | Outcome::Ruled(_) | Outcome::InDoubt(_) | Outcome::Waiting => None,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::app::streams::tell;
 use crate::domain::job::EntityId;
 use crate::domain::request::{Person, RequestId, Wish};
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Answer, Clock as _, Sink, SinkError, StoredOutcome};
+use crate::engine::ports::{Answer, Clock as _, Origin, Sink, SinkError, StoredOutcome};
 use crate::engine::settings::Ending;
 use crate::engine::{Ports, SystemClock};
 use crate::ledger::Visitor;
@@ -200,6 +200,11 @@ struct KeptInTheLedger;
 
 #[async_trait]
 impl Sink for KeptInTheLedger {
+    /// What is to be published on the queue waits for a worker.
+    fn reaches(&self) -> &'static [Origin] {
+        &[Origin::File]
+    }
+
     async fn publish(&self, _outcome: &StoredOutcome) -> Result<(), SinkError> {
         Ok(())
     }

@@ -30,7 +30,9 @@ use crate::domain::key::Namespace;
 use crate::domain::money::{Amount, Currencies, Currency, minor_units};
 use crate::domain::progress::Rules;
 use crate::domain::schedule::AskTimes;
-use crate::engine::settings::{Ending, Fence, IN_FLIGHT_PER_CALL, MIB_BYTES, Settings};
+use crate::engine::settings::{
+    Ending, Fence, GIVE_BACK_AFTER, Holding, IN_FLIGHT_PER_CALL, MIB_BYTES, Settings,
+};
 use crate::telemetry;
 
 /// The configuration file that is read where none is named.
@@ -50,6 +52,8 @@ pub(super) struct Config {
     pub(super) engine: EngineConfig,
     pub(super) files: FilesConfig,
     pub(super) policy: PolicyConfig,
+    pub(super) amqp: AmqpConfig,
+    pub(super) metrics: MetricsConfig,
     pub(super) log: LogConfig,
     #[serde(default)]
     pub(super) currency: BTreeMap<String, CurrencyConfig>,
@@ -95,6 +99,7 @@ pub(super) struct EngineConfig {
     pub(super) probe_every_s: u64,
     pub(super) refusals_in_a_row: u32,
     pub(super) drain_s: u64,
+    pub(super) hold_max_s: u64,
     pub(super) fence: FenceConfig,
 }
 
@@ -119,6 +124,34 @@ pub(super) struct FilesConfig {
 #[serde(deny_unknown_fields)]
 pub(super) struct PolicyConfig {
     pub(super) one_person_run: OnePersonRun,
+}
+
+/// `[amqp]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AmqpConfig {
+    pub(super) url: Option<SecretString>,
+    pub(super) url_file: Option<PathBuf>,
+    pub(super) allow_plain: bool,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) prefetch: u16,
+    pub(super) consumer_timeout_s: u64,
+    pub(super) declare: bool,
+    pub(super) jobs_exchange: String,
+    pub(super) jobs_queue: String,
+    pub(super) results_exchange: String,
+    pub(super) results_queue: String,
+    pub(super) results_max_length: Option<u32>,
+    pub(super) dead_exchange: String,
+    pub(super) dead_queue: String,
+    pub(super) lock_queue: String,
+}
+
+/// `[metrics]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetricsConfig {
+    pub(super) listen: String,
 }
 
 /// Whether one person may pay a file.
@@ -362,6 +395,19 @@ impl Config {
                 .transpose()?,
             min_free_bytes: self.ledger.min_free_mib.saturating_mul(MIB_BYTES),
             drain: Duration::from_secs(engine.drain_s),
+            holding: None,
+        })
+    }
+
+    /// The engine's settings for jobs from the queue: what must wait too long goes to the ledger.
+    pub(super) fn worker_settings(&self) -> anyhow::Result<Settings> {
+        Ok(Settings {
+            in_flight: usize::from(self.amqp.prefetch),
+            holding: Some(Holding {
+                hold_max: Duration::from_secs(self.engine.hold_max_s),
+                give_back_after: GIVE_BACK_AFTER,
+            }),
+            ..self.settings(Ending::WhenStopped)?
         })
     }
 
@@ -448,7 +494,7 @@ fn read_sources(file: Option<&Path>, flags: Flags) -> Reading {
         )),
     }
     reading.add_environment(environment());
-    reading.add_credential(credentials().as_deref());
+    reading.add_credentials(credentials().as_deref());
     flags.add_to(&mut reading);
     reading
 }

@@ -21,8 +21,11 @@ use crate::domain::money::Currency;
 const ENV_PREFIX: &str = "TANDA_";
 /// Where systemd puts credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
-/// The credential that is the bank's token.
-const TOKEN_CREDENTIAL: &str = "bank_token";
+/// Credentials, and the setting that names the file of each and the one that it stands for.
+const CREDENTIAL_FILES: [(&str, &str, &str); 2] = [
+    ("bank_token", "bank.token_file", "bank.token"),
+    ("amqp_url", "amqp.url_file", "amqp.url"),
+];
 /// The most single changes that make one name of another: more is another word.
 const SLIPS_MAX: usize = 3;
 
@@ -119,18 +122,21 @@ impl Reading {
         }
     }
 
-    /// Takes the token that systemd hands over, unless a token is set.
-    pub(super) fn add_credential(&mut self, folder: Option<&Path>) {
-        let Some(file) = folder.map(|folder| folder.join(TOKEN_CREDENTIAL)) else {
+    /// Takes the secrets that systemd hands over, unless they are set.
+    pub(super) fn add_credentials(&mut self, folder: Option<&Path>) {
+        let Some(folder) = folder else {
             return;
         };
-        let is_set = |name: &str| self.found.contains_key(name) || self.faulty.contains(name);
-        if is_set("bank.token") || is_set("bank.token_file") || !file.exists() {
-            return;
-        }
-        match file.to_str() {
-            Some(text) => self.add("bank.token_file", Written::Plain(text), Origin::Credential),
-            None => self.faults.push(format!("{CREDENTIALS}: is not UTF-8")),
+        for (credential, file_setting, setting) in CREDENTIAL_FILES {
+            let file = folder.join(credential);
+            let is_set = |name: &str| self.found.contains_key(name) || self.faulty.contains(name);
+            if is_set(setting) || is_set(file_setting) || !file.exists() {
+                continue;
+            }
+            match file.to_str() {
+                Some(text) => self.add(file_setting, Written::Plain(text), Origin::Credential),
+                None => self.faults.push(format!("{CREDENTIALS}: is not UTF-8")),
+            }
         }
     }
 
@@ -275,12 +281,11 @@ pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Integer(number) => number.to_string(),
+        Value::Boolean(is_on) => is_on.to_string(),
         // No setting has any other type.
-        Value::Float(_)
-        | Value::Boolean(_)
-        | Value::Datetime(_)
-        | Value::Array(_)
-        | Value::Table(_) => value.type_str().to_owned(),
+        Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+            value.type_str().to_owned()
+        }
     }
 }
 
@@ -331,11 +336,10 @@ fn written<'a>(value: &'a Spanned<DeValue>) -> Written<'a> {
         DeValue::Integer(number) => {
             Written::Whole(u64::from_str_radix(number.as_str(), number.radix()).ok())
         }
-        DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_)
-        | DeValue::Array(_)
-        | DeValue::Table(_) => Written::Other(value.get_ref().type_str()),
+        DeValue::Boolean(is_on) => Written::Switch(*is_on),
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            Written::Other(value.get_ref().type_str())
+        }
     }
 }
 

@@ -42,6 +42,34 @@ pub(super) const RELATIONS: &[Relation] = &[
                later the bank may have forgotten the idempotency key, and a resend could pay twice",
     },
     Relation {
+        names: &["amqp.url", "amqp.url_file"],
+        holds: |config| config.amqp.url.is_none() || config.amqp.url_file.is_none(),
+        says: "amqp.url and amqp.url_file are both set: remove one, so that it is plain which \
+               broker is used",
+    },
+    Relation {
+        names: &["engine.hold_max_s", "engine.resend_window_s"],
+        holds: |config| config.engine.hold_max_s >= config.engine.resend_window_s,
+        says: "engine.hold_max_s must be at least engine.resend_window_s",
+    },
+    Relation {
+        names: &["engine.hold_max_s", "amqp.consumer_timeout_s"],
+        holds: |config| {
+            let least = config.engine.hold_max_s.saturating_mul(3);
+            config.amqp.consumer_timeout_s >= least
+        },
+        says: "engine.hold_max_s must be at most a third of amqp.consumer_timeout_s: later the \
+               broker may take back what is being worked on",
+    },
+    Relation {
+        names: &["amqp.prefetch", "engine.concurrency"],
+        holds: |config| {
+            let least = config.engine.concurrency.saturating_mul(4);
+            usize::from(config.amqp.prefetch) >= least
+        },
+        says: "amqp.prefetch must be at least 4 times engine.concurrency",
+    },
+    Relation {
         names: &["engine.in_flight", "engine.concurrency"],
         holds: |config| {
             let least = config.engine.concurrency.saturating_mul(4);

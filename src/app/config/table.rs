@@ -61,6 +61,8 @@ pub(super) enum Kind {
     Whole { least: u64, most: u64 },
     /// One of these words.
     Word(&'static [&'static str]),
+    /// On or off.
+    Switch,
 }
 
 /// A value as somebody wrote it.
@@ -72,6 +74,8 @@ pub(super) enum Written<'a> {
     Text(&'a str),
     /// A whole number in TOML; none where it is too large for any setting.
     Whole(Option<u64>),
+    /// On or off in TOML.
+    Switch(bool),
     /// Something else in TOML.
     Other(&'static str),
 }
@@ -243,6 +247,123 @@ pub(super) const SETTINGS: &[Setting] = &[
         meaning: "how long a job in doubt holds back later jobs of its card",
     },
     Setting {
+        name: "engine.hold_max_s",
+        kind: Kind::Whole {
+            least: 1,
+            most: DAY_S,
+        },
+        // A third of the time after which RabbitMQ takes a message back that is not acknowledged.
+        unless_set: Unless::Is("600"),
+        meaning: "how long a message is kept unacknowledged before the ledger takes its job over, in seconds",
+    },
+    Setting {
+        name: "amqp.url",
+        kind: Kind::Secret,
+        unless_set: Unless::Nothing("none; the worker needs one"),
+        meaning: "where RabbitMQ is: `amqps://USER:PASSWORD@HOST/VHOST`, or `amqp://` on this machine",
+    },
+    Setting {
+        name: "amqp.url_file",
+        kind: Kind::Text(not_empty),
+        unless_set: Unless::Nothing("the systemd credential `amqp_url`, where there is one"),
+        meaning: "a file with that URL alone",
+    },
+    Setting {
+        name: "amqp.allow_plain",
+        kind: Kind::Switch,
+        unless_set: Unless::Is("false"),
+        meaning: "whether `amqp://` may leave this machine: then the password and every card id travel in the open",
+    },
+    Setting {
+        name: "amqp.ca_file",
+        kind: Kind::Text(not_empty),
+        unless_set: Unless::Nothing("the certificates of the system"),
+        meaning: "certificates (PEM) by which RabbitMQ is known",
+    },
+    Setting {
+        name: "amqp.prefetch",
+        kind: Kind::Whole {
+            least: 4,
+            most: 65_535,
+        },
+        // Covers the latency of a confirm at some ten thousand messages a second.
+        unless_set: Unless::Is("128"),
+        meaning: "messages taken and not yet acknowledged; at least 4 for each call at once",
+    },
+    Setting {
+        name: "amqp.consumer_timeout_s",
+        kind: Kind::Whole {
+            least: 3,
+            most: 30 * DAY_S,
+        },
+        // RabbitMQ's own default.
+        unless_set: Unless::Is("1800"),
+        meaning: "the broker's `consumer_timeout`, in seconds; at least 3 times `engine.hold_max_s`",
+    },
+    Setting {
+        name: "amqp.declare",
+        kind: Kind::Switch,
+        unless_set: Unless::Is("true"),
+        meaning: "whether the worker declares queues and exchanges; `false` only looks whether they are there",
+    },
+    Setting {
+        name: "amqp.jobs_exchange",
+        kind: Kind::Text(amqp_name),
+        unless_set: Unless::Is("tanda.jobs"),
+        meaning: "exchange for jobs (routing key `job`)",
+    },
+    Setting {
+        name: "amqp.jobs_queue",
+        kind: Kind::Text(amqp_name),
+        unless_set: Unless::Is("tanda.jobs"),
+        meaning: "queue of jobs",
+    },
+    Setting {
+        name: "amqp.results_exchange",
+        kind: Kind::Text(amqp_name),
+        unless_set: Unless::Is("tanda.results"),
+        meaning: "exchange for outcomes (routing key: the status)",
+    },
+    Setting {
+        name: "amqp.results_queue",
+        kind: Kind::Text(amqp_name),
+        unless_set: Unless::Is("tanda.results"),
+        meaning: "queue of outcomes",
+    },
+    Setting {
+        name: "amqp.results_max_length",
+        kind: Kind::Whole {
+            least: 1,
+            most: 1_000_000_000,
+        },
+        unless_set: Unless::Nothing("no limit"),
+        meaning: "outcomes in their queue after which the flow waits until they are read",
+    },
+    Setting {
+        name: "amqp.dead_exchange",
+        kind: Kind::Text(amqp_name),
+        unless_set: Unless::Is("tanda.dead"),
+        meaning: "exchange for dead letters (routing key: the status)",
+    },
+    Setting {
+        name: "amqp.dead_queue",
+        kind: Kind::Text(amqp_name),
+        unless_set: Unless::Is("tanda.dead"),
+        meaning: "queue of dead letters",
+    },
+    Setting {
+        name: "amqp.lock_queue",
+        kind: Kind::Text(amqp_name),
+        unless_set: Unless::Is("tanda.lock"),
+        meaning: "queue that only one worker can have: it keeps a second one away",
+    },
+    Setting {
+        name: "metrics.listen",
+        kind: Kind::Text(listen_address),
+        unless_set: Unless::Is("127.0.0.1:9090"),
+        meaning: "where the worker serves `/metrics`, `/livez`, `/readyz` and `/startupz`; `off` for nowhere",
+    },
+    Setting {
         name: "files.max_bytes",
         kind: Kind::Whole {
             least: 1,
@@ -343,9 +464,19 @@ impl Kind {
                 .and_then(|number| i64::try_from(number).ok())
                 .map(Value::Integer)
                 .ok_or_else(|| self.to_string()),
+            (Self::Switch, Written::Plain("true") | Written::Switch(true)) => {
+                Ok(Value::Boolean(true))
+            }
+            (Self::Switch, Written::Plain("false") | Written::Switch(false)) => {
+                Ok(Value::Boolean(false))
+            }
             (
-                Self::Text(_) | Self::Secret | Self::Word(_) | Self::Whole { .. },
-                Written::Plain(_) | Written::Text(_) | Written::Whole(_) | Written::Other(_),
+                Self::Text(_) | Self::Secret | Self::Word(_) | Self::Whole { .. } | Self::Switch,
+                Written::Plain(_)
+                | Written::Text(_)
+                | Written::Whole(_)
+                | Written::Switch(_)
+                | Written::Other(_),
             ) => Err(self.to_string()),
         }
     }
@@ -363,6 +494,7 @@ impl Kind {
             }
             (_, Written::Whole(Some(number))) => number.to_string(),
             (_, Written::Whole(None)) => "a number out of range".to_owned(),
+            (_, Written::Switch(is_on)) => is_on.to_string(),
             (_, Written::Other(what)) => format!("of the type {what}"),
         }
     }
@@ -380,6 +512,7 @@ impl fmt::Display for Kind {
                 write!(f, "must be a whole number from {least} to {most}")
             }
             Self::Word(words) => write!(f, "must be one of: {}", words.join(", ")),
+            Self::Switch => f.write_str("must be true or false"),
         }
     }
 }
@@ -389,7 +522,7 @@ impl Written<'_> {
         match self {
             Self::Plain(text) => text.parse().ok(),
             Self::Whole(number) => number,
-            Self::Text(_) | Self::Other(_) => None,
+            Self::Text(_) | Self::Switch(_) | Self::Other(_) => None,
         }
     }
 }
@@ -406,6 +539,22 @@ fn not_empty(text: &str) -> Result<(), String> {
         return Err("must not be empty; remove it where it is not wanted".to_owned());
     }
     Ok(())
+}
+
+/// AMQP's own bound is 255 bytes; names beginning with `amq.` are the broker's.
+fn amqp_name(text: &str) -> Result<(), String> {
+    let fits = !text.is_empty() && text.len() <= 255 && !text.starts_with("amq.");
+    if fits && !text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Ok(());
+    }
+    Err("must be 1 to 255 bytes without white space, and not begin with amq.".to_owned())
+}
+
+fn listen_address(text: &str) -> Result<(), String> {
+    if text == "off" || text.parse::<std::net::SocketAddr>().is_ok() {
+        return Ok(());
+    }
+    Err("must be an address and a port, such as 127.0.0.1:9090, or off".to_owned())
 }
 
 fn ledger_url(text: &str) -> Result<(), String> {

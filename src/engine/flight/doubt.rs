@@ -19,7 +19,7 @@ use crate::domain::time::Moment;
 use crate::engine::EngineError;
 use crate::engine::asking::{self, Reading};
 use crate::engine::orders::{Order, Reply, What};
-use crate::engine::ports::{Answer, JobRef, LedgerError};
+use crate::engine::ports::{Answer, JobRef, LedgerError, Letter, Origin, StoredOutcome};
 use crate::engine::publish::{Published, publish};
 use crate::engine::settings::Fence;
 use crate::engine::tower::Signal;
@@ -52,7 +52,14 @@ impl Pilot {
         Ok(Published::Yes)
     }
 
+    /// A person is called: the job goes to the dead letters too, and then on record.
     pub(super) async fn call_person(&self) -> Result<(), LedgerError> {
+        if let Some(mut interim) = self.interim_outcome().await?
+            && interim.origin == Origin::Queue
+        {
+            interim.letter = Some(Letter::of(&self.intent.job));
+            publish(&self.tower, &interim).await;
+        }
         self.tower.ledger.call_person(self.job_ref()).await?;
         let (entity_id, card_id) = (&self.intent.job.entity_id, &self.intent.job.card_id);
         let card_opens = self.tower.settings.fence == Fence::UntilPersonNeeded;
@@ -63,6 +70,15 @@ impl Pilot {
         }
         .emit();
         Ok(())
+    }
+
+    async fn interim_outcome(&self) -> Result<Option<StoredOutcome>, LedgerError> {
+        let open = self
+            .tower
+            .ledger
+            .open_job(self.intent.job.entity_id.clone());
+        let doubt = open.await?.and_then(|open| open.doubt);
+        Ok(doubt.map(|(outcome, _)| outcome))
     }
 
     /// Tells the river to wait for this job again: it is about to be called.
@@ -116,14 +132,18 @@ impl Pilot {
             },
             () = self.tower.clocks.sleep_until(at) => None,
         };
-        if order
-            .as_ref()
-            .is_some_and(|order| order.what == What::Cancel)
-        {
-            let now = self.tower.clocks.now();
-            order.map(is_cancel);
-            return Ok(Step::Event(Event::Cancelled(now)));
-        }
+        let order = match order {
+            Some(order) if order.what == What::Cancel => {
+                let now = self.tower.clocks.now();
+                is_cancel(order);
+                return Ok(Step::Event(Event::Cancelled(now)));
+            }
+            // It came into doubt before it read this: nothing is to be let go of any more.
+            Some(order) if matches!(order.what, What::LetGo(_)) => {
+                return Box::pin(self.ask(progress, at)).await;
+            }
+            order => order,
+        };
         let since = self.intent.at;
         let Some(reading) = self.read_list(self.job_ref(), since).await? else {
             return Ok(Step::Landed(Landing::Stopped));
@@ -194,7 +214,7 @@ impl Pilot {
                 order.reply(Reply::OnRecord);
                 Event::Ruled(ruling)
             }
-            What::AskNow | What::Cancel => {
+            What::AskNow | What::Cancel | What::LetGo(_) => {
                 let said = reading.finding.as_str();
                 order.reply(Reply::Done(format!(
                     "the bank was asked; its list said: {said}"

@@ -60,6 +60,7 @@ struct Held {
 struct Holds {
     person: Option<(String, Timestamp)>,
     disk: Option<(u64, u64)>,
+    results: bool,
 }
 
 impl Holds {
@@ -69,11 +70,13 @@ impl Holds {
             let (by, since) = (by.clone(), *since);
             return Some(PauseCause::Person { by, since });
         }
-        let (free_bytes, least_bytes) = self.disk?;
-        Some(PauseCause::DiskNearlyFull {
-            free_bytes,
-            least_bytes,
-        })
+        if let Some((free_bytes, least_bytes)) = self.disk {
+            return Some(PauseCause::DiskNearlyFull {
+                free_bytes,
+                least_bytes,
+            });
+        }
+        self.results.then_some(PauseCause::ResultsNotRead)
     }
 }
 
@@ -358,6 +361,7 @@ impl Flow {
             } => {
                 self.holds.disk.get_or_insert((free_bytes, least_bytes));
             }
+            Hold::Results => self.holds.results = true,
         }
         self.note_held(at);
     }
@@ -375,6 +379,7 @@ impl Flow {
                 }
             }
             HoldKind::Disk => self.holds.disk = None,
+            HoldKind::Results => self.holds.results = false,
         }
         self.forget_hold_if_open();
     }
@@ -393,6 +398,8 @@ impl Flow {
             cause,
             since,
             until,
+            wants_trial: self.holds.cause().is_none()
+                && matches!(self.bank, BankState::Trial { .. }),
         })
     }
 

@@ -57,6 +57,8 @@ pub enum PauseCause {
         /// What there must be.
         least_bytes: u64,
     },
+    /// Whoever reads the outcomes has left so many unread that no more are taken.
+    ResultsNotRead,
     /// A person holds it.
     Person {
         /// Who.
@@ -79,6 +81,7 @@ impl PauseCause {
             Self::BankNotAnswering => "bank_not_answering",
             Self::MassRefusal { .. } => "mass_refusal",
             Self::DiskNearlyFull { .. } => "disk_nearly_full",
+            Self::ResultsNotRead => "results_not_read",
             Self::Person { .. } => "person",
         }
     }
@@ -109,6 +112,7 @@ impl fmt::Display for PauseCause {
                 free_bytes / MIB_BYTES,
                 least_bytes / MIB_BYTES
             ),
+            Self::ResultsNotRead => f.write_str("the outcomes are not read: their queue is full"),
             Self::Person { by, since } => {
                 write!(f, "{by} paused it at {}", since.to_the_second())
             }
@@ -126,6 +130,8 @@ pub struct Pause {
     /// When it ends by itself (429), or when the bank is probed next; none where one job is being
     /// tried now, and where only somebody can end it.
     pub until: Option<Moment>,
+    /// Whether it waits for one job to be tried.
+    pub wants_trial: bool,
 }
 
 /// A hold that is not the bank's. Each kind stands by itself: it is lifted as it was put.
@@ -145,6 +151,8 @@ pub enum Hold {
         /// What there must be.
         least_bytes: u64,
     },
+    /// No more outcomes are taken.
+    Results,
 }
 
 /// The kinds of hold.
@@ -154,6 +162,8 @@ pub enum HoldKind {
     Person,
     /// See [`Hold::Disk`].
     Disk,
+    /// See [`Hold::Results`].
+    Results,
 }
 
 /// The gate that every call of the bank passes.

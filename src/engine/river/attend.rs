@@ -83,6 +83,15 @@ impl River {
                     .await
             }
             Wish::Reconcile(None) => self.ask_about_all(request).await,
+            Wish::Redrive {
+                entity_id,
+                generation,
+            } => self.redrive(request, entity_id, generation).await,
+            Wish::Discard {
+                event_id,
+                entity_id,
+                ..
+            } => self.discard(request, event_id, entity_id).await,
         }
     }
 
@@ -158,6 +167,18 @@ impl River {
                 *generation,
                 "cancelled: it was not sent, and is not sent when it comes again".to_owned(),
             ),
+            (
+                None,
+                Sight::Known {
+                    generation,
+                    standing: Standing::Held { .. },
+                    ..
+                },
+            ) => (
+                *generation,
+                "cancelled: it waits behind another job of its card, and is not sent at its turn"
+                    .to_owned(),
+            ),
             (None, Sight::Known { generation, .. }) => (*generation, IN_DOUBT.to_owned()),
         };
         self.answer_request(&request, true, Some(generation), words)
@@ -179,7 +200,7 @@ impl River {
     }
 
     /// Tells the flight of a job in doubt, and answers with what comes of it.
-    async fn order_about_doubt(
+    pub(super) async fn order_about_doubt(
         &mut self,
         request: Request,
         entity_id: EntityId,
@@ -239,6 +260,10 @@ impl River {
                 ..
             } => "this job is not in doubt: it was provably not sent, and waits".to_owned(),
             Sight::Known {
+                standing: Standing::Held { .. },
+                ..
+            } => "this job is not in doubt: it waits behind another of its card".to_owned(),
+            Sight::Known {
                 standing: Standing::InDoubt(_),
                 ..
             } => "this job has just come into doubt: ask again".to_owned(),
@@ -268,12 +293,12 @@ impl River {
         self.answer_request(&request, true, None, words).await
     }
 
-    async fn sight_of(&self, entity_id: &EntityId) -> Result<Sight, LedgerError> {
+    pub(super) async fn sight_of(&self, entity_id: &EntityId) -> Result<Sight, LedgerError> {
         let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
         Ok(sights.into_iter().next().unwrap_or(Sight::Unknown))
     }
 
-    async fn answer_request(
+    pub(super) async fn answer_request(
         &self,
         request: &Request,
         accepted: bool,
@@ -311,7 +336,7 @@ async fn carry_order(
     answer(tower, request, accepted, Some(generation), words).await
 }
 
-async fn answer(
+pub(super) async fn answer(
     tower: &Tower,
     request: &Request,
     accepted: bool,

@@ -10,20 +10,24 @@ use std::sync::Arc;
 use super::{River, Stand, Taken};
 use crate::domain::digest::Digest;
 use crate::domain::job::{EntityId, Job};
-use crate::domain::key::{EventId, Generation, IdempotencyKey};
+use crate::domain::key::Generation;
 use crate::domain::outcome::{RULED, Status};
+use crate::domain::request::Person;
 use crate::engine::EngineError;
 use crate::engine::admission::{Decision, decide, tell};
 use crate::engine::flight::Again;
 use crate::engine::lanes::Place;
+use crate::engine::outcomes;
 use crate::engine::ports::{
-    Delivery, LedgerError, OpenJob, Receipt, Sight, Standing, StoredOutcome,
+    Back, Delivery, LedgerError, Offer, OpenJob, Receipt, Sight, Standing, StoredOutcome,
+    UnreadableDelivery,
 };
 use crate::engine::publish::{Published, publish};
 use crate::engine::receipts::Receipts;
-use crate::engine::settings::MAX_IN_DOUBT;
-use crate::wire;
+use crate::engine::settings::{MAX_HELD, MAX_IN_DOUBT};
+use crate::telemetry;
 use crate::wire::outcome::OutcomeMessage;
+use tokio::time::Instant;
 
 /// The source is asked again when an eighth of the room is free, so that admission reads the ledger
 /// for many jobs at once.
@@ -32,25 +36,49 @@ const REFILL_PARTS: usize = 8;
 impl River {
     /// How many deliveries there is room for.
     pub(in crate::engine) fn room(&self) -> usize {
-        self.tower
-            .settings
-            .in_flight
-            .saturating_sub(self.open_receipts.count())
+        let open = self.open_receipts.count();
+        let room = self.tower.settings.in_flight.saturating_sub(open);
+        if self.gave_back { room.min(1) } else { room }
     }
 
-    /// Whether the source may be asked for more.
+    /// Whether the source may be asked for more. In a long pause it is asked for one job, where one is
+    /// to be tried and none is at hand.
     pub(in crate::engine) fn takes_more(&self) -> bool {
         let enough = (self.tower.settings.in_flight / REFILL_PARTS).max(1);
-        !self.dry && !self.stopping && self.in_doubt < MAX_IN_DOUBT && self.room() >= enough
+        let is_bounded = self.in_doubt < MAX_IN_DOUBT && self.held < MAX_HELD;
+        if self.dry || self.stopping || !is_bounded {
+            return false;
+        }
+        if !self.gave_back {
+            return self.room() >= enough;
+        }
+        let is_tried = self.pause.as_ref().is_some_and(|pause| pause.wants_trial);
+        let has_one = || {
+            let mut jobs = self.jobs.values();
+            jobs.any(|taken| !matches!(taken.stand, Stand::InDoubt { .. }))
+        };
+        is_tried && self.room() > 0 && !has_one()
     }
 
-    /// Takes deliveries in: decides about each from what the ledger knows. None means that the
-    /// source is dry.
-    pub(in crate::engine) async fn admit(
-        &mut self,
-        offered: Vec<Delivery>,
-    ) -> Result<(), EngineError> {
-        self.dry = offered.is_empty();
+    /// Takes in what the source offers.
+    pub(in crate::engine) async fn take_in(&mut self, offer: Offer) -> Result<(), EngineError> {
+        match offer {
+            Offer::Jobs(deliveries) => self.admit(deliveries).await,
+            Offer::Unreadable(message) => self.refuse_message(message).await,
+            Offer::Lost => {
+                self.lose();
+                Ok(())
+            }
+            Offer::Dry => {
+                self.dry = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides about each delivery from what the ledger knows. What must wait in the ledger goes there
+    /// in one commit for each card.
+    async fn admit(&mut self, offered: Vec<Delivery>) -> Result<(), EngineError> {
         self.runs_again |= offered.iter().any(|delivery| delivery.again.is_some());
         let entity_ids = offered
             .iter()
@@ -60,10 +88,25 @@ impl River {
         for (delivery, sight) in offered.into_iter().zip(sights) {
             self.admit_one(delivery, &sight).await?;
         }
+        self.take_over_arrivals().await?;
+        self.offer_held().await
+    }
+
+    /// The ledger takes over what has arrived and must wait there.
+    pub(super) async fn take_over_arrivals(&mut self) -> Result<(), EngineError> {
+        for (card_id, arrived) in std::mem::take(&mut self.arrivals) {
+            let arrived = arrived.iter().filter_map(|id| self.jobs.remove(id));
+            let arrived = arrived.collect();
+            self.take_over(&card_id, None, arrived).await?;
+        }
         Ok(())
     }
 
-    async fn admit_one(&mut self, delivery: Delivery, sight: &Sight) -> Result<(), EngineError> {
+    pub(super) async fn admit_one(
+        &mut self,
+        delivery: Delivery,
+        sight: &Sight,
+    ) -> Result<(), EngineError> {
         let fingerprint = delivery.job.fingerprint();
         if let Some(taken) = self.jobs.get(&delivery.job.entity_id) {
             let is_same = taken.fingerprint == fingerprint;
@@ -75,7 +118,7 @@ impl River {
             let generation = taken.generation;
             return self.refuse_copy(delivery, generation, fingerprint).await;
         }
-        let decision = decide(sight, fingerprint, delivery.again.is_some());
+        let decision = decide(sight, fingerprint, delivery.again.as_ref());
         tell(&delivery.job, decision.as_str());
         match decision {
             Decision::Run => {
@@ -100,12 +143,16 @@ impl River {
             Decision::RunAgain { earlier, .. } if is_pruned_ruling(sight, fingerprint) => {
                 self.refuse_copy(delivery, earlier, fingerprint).await
             }
-            Decision::RunAgain { earlier, ended } => {
-                let again = self.earlier_generations(&delivery, earlier, &ended).await?;
-                self.take(delivery, fingerprint, false, again).await;
+            Decision::RunAgain { earlier, ended, by } => {
+                let was_ruled = ended.status == Status::NotSent && is_ruling(&ended);
+                let again = self
+                    .earlier_generations(&delivery.job, earlier, was_ruled, by)
+                    .await?;
+                self.take(delivery, fingerprint, false, Some(again)).await;
                 Ok(())
             }
             Decision::Replay(outcome) => {
+                let outcome = as_told_to(outcome, &delivery);
                 self.reply(outcome, delivery.receipt).await;
                 Ok(())
             }
@@ -116,33 +163,29 @@ impl River {
         }
     }
 
-    /// What the next generation of a job needs to know; none where nobody asked for one.
-    async fn earlier_generations(
+    /// What the next generation of a job needs to know.
+    pub(super) async fn earlier_generations(
         &self,
-        delivery: &Delivery,
+        job: &Job,
         earlier: Generation,
-        ended: &StoredOutcome,
-    ) -> Result<Option<Again>, LedgerError> {
-        let Some(by) = delivery.again.clone() else {
-            return Ok(None);
-        };
-        let entity_id = delivery.job.entity_id.clone();
+        was_ruled: bool,
+        by: Person,
+    ) -> Result<Again, LedgerError> {
+        let entity_id = job.entity_id.clone();
         let ledger = &self.tower.ledger;
         let since = ledger.first_begun_at(entity_id.clone()).await?;
-        let new = delivery.job.fingerprint();
+        let new = job.fingerprint();
         let mut said = ledger.generations_of(entity_id).await?;
         said.retain(|job| job.fingerprint() != new);
         said.dedup_by_key(|job| job.fingerprint());
-        let reason = OutcomeMessage::decode(&ended.body).and_then(|message| message.reason);
-        Ok(Some(Again {
+        Ok(Again {
             earlier,
-            was_ruled: reason.is_none_or(|reason| reason == RULED)
-                && ended.status == Status::NotSent,
+            was_ruled,
             since: since.unwrap_or_else(|| self.tower.clocks.now()),
             said,
             cancelled: false,
             by,
-        }))
+        })
     }
 
     /// The same delivery with the description that was first sent under its key: the first stays.
@@ -183,38 +226,38 @@ impl River {
     ) {
         let Delivery {
             job,
-            source,
-            line,
-            received_at,
-            again: _,
+            provenance,
             receipt,
+            ..
         } = delivery;
         let (card_id, entity_id) = (job.card_id.clone(), job.entity_id.clone());
         let place = self.lanes.join(&card_id, &entity_id);
         if place == Place::Shut {
-            receipt.back().await;
+            receipt.back(Back::Undecided).await;
             return;
         }
         let receipts = Receipts::new(self.open_receipts.clone());
         receipts.add(receipt).await;
         let taken = Taken {
             job,
-            source,
-            line,
-            received_at,
+            provenance,
             fingerprint,
             generation,
             again,
             receipts,
             panics: 0,
             cancelled,
+            was_held: false,
+            taken_at: Instant::now(),
             stand: Stand::Queued,
             orders: None,
         };
         let start = taken.fresh_start();
         self.jobs.insert(entity_id.clone(), taken);
-        if place == Place::First {
-            self.start(&entity_id, start);
+        match place {
+            Place::First => self.start(&entity_id, start),
+            Place::Held => self.arrivals.entry(card_id).or_default().push(entity_id),
+            Place::Behind | Place::Shut => {}
         }
     }
 
@@ -243,7 +286,7 @@ impl River {
         if let Some(sight) = sights.into_iter().next() {
             return self.admit_one(delivery, &sight).await;
         }
-        delivery.receipt.back().await;
+        delivery.receipt.back(Back::Undecided).await;
         Ok(())
     }
 
@@ -261,38 +304,33 @@ impl River {
         generation: Generation,
         fingerprint: Digest,
     ) -> Result<(), EngineError> {
-        let Delivery {
-            job,
-            line,
-            received_at,
-            receipt,
-            ..
-        } = delivery;
         let namespace = &self.tower.settings.namespace;
-        let event_id = EventId::of_conflict(namespace, &job.entity_id, generation, fingerprint);
         let settled_at = self.tower.clocks.now().wall;
-        let about = wire::outcome::Circumstances {
-            event_id,
-            seq: 1,
-            generation,
-            key: IdempotencyKey::derive(namespace, &job.entity_id, generation),
-            attempts: 0,
-            line,
-            batch_id: None,
-            received_at,
-            settled_at,
-        };
-        let fact = StoredOutcome {
-            event_id,
-            entity_id: Some(job.entity_id.clone()),
-            generation: Some(generation),
-            status: Status::Conflict,
-            body: wire::outcome::of_conflict(&job, about).encode(),
-            settled_at,
-            published: false,
-        };
+        let fact = outcomes::of_conflict(namespace, &delivery, generation, fingerprint, settled_at);
         let kept = self.tower.ledger.note_fact(fact).await?;
-        self.reply(kept, receipt).await;
+        let kept = as_told_to(kept, &delivery);
+        self.reply(kept, delivery.receipt).await;
+        Ok(())
+    }
+
+    /// A message that is no valid job: recorded and published as a fact about the message.
+    async fn refuse_message(&mut self, message: UnreadableDelivery) -> Result<(), EngineError> {
+        let namespace = &self.tower.settings.namespace;
+        let settled_at = self.tower.clocks.now().wall;
+        let fact = outcomes::of_invalid(namespace, &message, settled_at);
+        let kept = self.tower.ledger.note_fact(fact).await?;
+        telemetry::MessageRefused {
+            event_id: &kept.event_id.to_string(),
+            reason: &message.unreadable.reason,
+            words: &message.unreadable.words,
+        }
+        .emit();
+        let kept = StoredOutcome {
+            letter: outcomes::letter_of_invalid(&message),
+            envelope: message.provenance.envelope.clone(),
+            ..kept
+        };
+        self.reply(kept, message.receipt).await;
         Ok(())
     }
 
@@ -308,11 +346,27 @@ impl River {
         let task = self.replies.spawn(async move {
             match publish(&tower, &outcome).await {
                 Published::Yes => answered.done(&outcome).await,
-                Published::Stopped => answered.back().await,
+                Published::Stopped => answered.back(Back::Undecided).await,
             }
         });
         self.replying.insert(task.id(), receipts);
     }
+}
+
+/// A stored outcome as it is told once more to whoever sent this copy.
+fn as_told_to(outcome: StoredOutcome, copy: &Delivery) -> StoredOutcome {
+    StoredOutcome {
+        letter: outcomes::letter_of_copy(copy).filter(|_| outcome.status.is_dead_lettered()),
+        origin: copy.provenance.origin,
+        envelope: copy.provenance.envelope.clone(),
+        ..outcome
+    }
+}
+
+/// Whether an outcome rests on a person's word alone; also where nothing is known any more of why.
+fn is_ruling(outcome: &StoredOutcome) -> bool {
+    let reason = OutcomeMessage::decode(&outcome.body).and_then(|message| message.reason);
+    reason.is_none_or(|reason| reason == RULED)
 }
 
 /// Whether the newest generation was pruned, said something else, and ended by a person's word alone.

@@ -10,7 +10,8 @@ use super::{Landed, River, Stand, Taken};
 use crate::domain::job::{CardId, EntityId};
 use crate::engine::EngineError;
 use crate::engine::flight::{Landing, Start};
-use crate::engine::ports::{Sight, Standing};
+use crate::engine::lanes::Next;
+use crate::engine::ports::{Back, Letter, Sight, Standing, StoredOutcome};
 use crate::engine::settings::{PARKING_PANICS, POISON_PANICS};
 use crate::telemetry;
 
@@ -26,6 +27,9 @@ impl River {
                     Landing::Settled => self.lands_settled(&entity_id),
                     Landing::Stopped => self.lands_stopped(&entity_id).await,
                     Landing::Declined => self.lands_declined(&entity_id).await,
+                    Landing::LetGo { why, deferral } => {
+                        self.lands_let_go(&entity_id, why, deferral).await?;
+                    }
                     Landing::Elsewhere => self.lands_elsewhere(&entity_id).await?,
                 }
                 Ok(())
@@ -48,14 +52,14 @@ impl River {
     /// It stays as its earlier generation left it.
     async fn lands_declined(&mut self, entity_id: &EntityId) {
         if let Some(taken) = self.jobs.remove(entity_id) {
-            taken.receipts.back().await;
+            taken.receipts.back(Back::NotProven).await;
             self.let_next_start(&taken.job.card_id, entity_id);
         }
     }
 
     async fn lands_stopped(&mut self, entity_id: &EntityId) {
         if let Some(taken) = self.jobs.remove(entity_id) {
-            taken.receipts.back().await;
+            taken.receipts.back(Back::Undecided).await;
         }
     }
 
@@ -81,8 +85,16 @@ impl River {
                 standing: Standing::Finished(outcome),
                 fingerprint,
                 ..
-            }) if fingerprint == taken.fingerprint => self.answer(outcome, taken.receipts),
-            Some(_) | None => taken.receipts.back().await,
+            }) if fingerprint == taken.fingerprint => {
+                let is_dead = outcome.status.is_dead_lettered();
+                let outcome = StoredOutcome {
+                    letter: is_dead.then(|| Letter::of(&taken.job)),
+                    ..outcome
+                };
+                self.answer(outcome, taken.receipts);
+            }
+            // What is said about it was said to others: the copy gets its own answer.
+            Some(_) | None => taken.receipts.back(Back::Undecided).await,
         }
         Ok(())
     }
@@ -116,7 +128,7 @@ impl River {
                 Sight::Unknown
                 | Sight::Cancelled
                 | Sight::Known {
-                    standing: Standing::Released { .. },
+                    standing: Standing::Released { .. } | Standing::Held { .. },
                     ..
                 },
             )
@@ -139,17 +151,21 @@ impl River {
         };
         let before = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: true });
         self.in_doubt += usize::from(!matches!(before, Stand::InDoubt { .. }));
-        taken.receipts.back().await;
+        taken.receipts.back(Back::Undecided).await;
         let card_id = taken.job.card_id.clone();
         self.give_back_behind(&card_id).await;
         Ok(())
     }
 
     pub(super) fn let_next_start(&mut self, card_id: &CardId, entity_id: &EntityId) {
-        if let Some(next) = self.lanes.leave(card_id, entity_id)
-            && let Some(start) = self.jobs.get(&next).map(Taken::fresh_start)
-        {
-            self.start(&next, start);
+        match self.lanes.leave(card_id, entity_id) {
+            Next::Job(next) => {
+                if let Some(start) = self.jobs.get(&next).map(Taken::fresh_start) {
+                    self.start(&next, start);
+                }
+            }
+            Next::Held => self.ready.push_back(card_id.clone()),
+            Next::Nothing => {}
         }
     }
 }
@@ -159,7 +175,11 @@ const fn is_cancelled(sight: &Sight) -> bool {
     match sight {
         Sight::Cancelled
         | Sight::Known {
-            standing: Standing::Released { cancelled: true },
+            standing:
+                Standing::Released { cancelled: true }
+                | Standing::Held {
+                    cancelled: true, ..
+                },
             ..
         } => true,
         Sight::Unknown | Sight::Known { .. } => false,

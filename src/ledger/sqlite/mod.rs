@@ -7,11 +7,12 @@
 //! *What it refuses to know.* Network file systems: SQLite's log does not work there.
 //!
 //! [`open`]: checks before use. [`schema`]: the tables. [`desk`]: the two threads. [`mod@write`] and
-//! [`read`]: the statements. [`requests`]: what people ask. [`prune`] and
+//! [`read`]: the statements. [`holds`]: jobs taken over from their source. [`requests`]: what people ask. [`prune`] and
 //! [`tombstones`]: what gives way, and to what. [`visitor`]: other
 //! processes. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
 
 mod desk;
+mod holds;
 mod open;
 mod prune;
 mod read;
@@ -35,14 +36,14 @@ use self::trouble::Trouble;
 pub use self::visitor::Visitor;
 use super::error::OpenError;
 use super::place;
-use crate::domain::job::{EntityId, Job};
+use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{EventId, Namespace};
 use crate::domain::outcome::DoubtReason;
 use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::ports::{
-    Answer, AskNote, Begun, Control, Intent, JobRef, Ledger, LedgerError, OpenJob, Settlement,
-    Sight, StoredOutcome,
+    Answer, AskNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, NewlyHeld,
+    OpenJob, Origin, Settlement, Sight, StoredOutcome,
 };
 
 /// What a ledger belongs to, from its first use on.
@@ -164,6 +165,34 @@ impl Ledger for SqliteLedger {
         self.writes.call("recording a doubt", doubt).await
     }
 
+    async fn hold(&self, held: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError> {
+        let hold = move |db: &_| holds::hold(db, &held);
+        self.writes.call("taking jobs over", hold).await
+    }
+
+    async fn next_held(&self, card_id: CardId) -> Result<Option<HeldJob>, LedgerError> {
+        let find = move |db: &_| holds::next(db, &card_id);
+        self.reads.call("reading a held job", find).await
+    }
+
+    async fn held_cards(
+        &self,
+        after: Option<CardId>,
+        limit: usize,
+    ) -> Result<Vec<CardId>, LedgerError> {
+        let find = move |db: &_| holds::cards(db, after.as_ref(), limit);
+        self.reads.call("reading cards with held jobs", find).await
+    }
+
+    async fn held_count(&self) -> Result<u64, LedgerError> {
+        self.reads.call("counting held jobs", holds::count).await
+    }
+
+    async fn job_of(&self, job: JobRef) -> Result<Option<Intent>, LedgerError> {
+        let find = move |db: &_| read::job_of(db, &job);
+        self.reads.call("reading a job", find).await
+    }
+
     async fn release(&self, job: JobRef, reason: &'static str) -> Result<(), LedgerError> {
         let release = move |db: &_| write::release(db, &job, reason);
         self.writes.call("releasing a job", release).await
@@ -226,8 +255,12 @@ impl Ledger for SqliteLedger {
         self.reads.call("reading the last sign of life", look).await
     }
 
-    async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
-        let find = move |db: &_| read::unpublished(db, limit);
+    async fn unpublished(
+        &self,
+        origins: &'static [Origin],
+        limit: usize,
+    ) -> Result<Vec<StoredOutcome>, LedgerError> {
+        let find = move |db: &_| read::unpublished(db, origins, limit);
         self.reads.call("reading outcomes to publish", find).await
     }
 

@@ -26,7 +26,8 @@ use crate::wire::outcome::OutcomeMessage;
 const MAY_GO: &str = "NOT EXISTS (SELECT 1 FROM jobs AS g \
     LEFT JOIN outcomes AS o ON o.id = g.final_outcome \
     WHERE g.entity_id = j.entity_id \
-    AND (o.id IS NULL OR o.settled_at >= ?1 OR o.published_at IS NULL))";
+    AND (o.id IS NULL OR o.settled_at >= ?1 OR o.published_at IS NULL)) \
+    AND NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.entity_id = j.entity_id)";
 
 /// Where a step of a prune begins: jobs first, then facts about messages, which go only after the
 /// job that they are about.
@@ -206,7 +207,8 @@ fn facts(db: &Connection, before: Timestamp, after: i64, last: i64) -> Result<u6
         .prepare_cached(
             "DELETE FROM outcomes WHERE id > ?2 AND id <= ?3 AND job IS NULL \
              AND settled_at < ?1 AND published_at IS NOT NULL AND (entity_id IS NULL \
-             OR NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.entity_id = outcomes.entity_id))",
+             OR NOT EXISTS (SELECT 1 FROM jobs AS j WHERE j.entity_id = outcomes.entity_id)) \
+             AND NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.outcome = outcomes.id)",
         )?
         .execute(params![before.as_millis(), after, last])?;
     Ok(u64::try_from(removed).unwrap_or(u64::MAX))

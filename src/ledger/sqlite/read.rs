@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params};
 
 use super::trouble::Trouble;
-use super::{requests, tombstones, verdict};
+use super::{holds, requests, tombstones, verdict};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job, Operation};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
@@ -21,9 +21,10 @@ use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::Person;
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::ports::{
-    AttemptNote, Control, Intent, JobRef, OpenJob, Sight, Standing, StoredOutcome,
+    AttemptNote, Control, Intent, JobRef, Letter, OpenJob, Origin, Sight, Standing, StoredOutcome,
 };
 use crate::ledger::rules;
+use crate::wire::envelope::Envelope;
 
 /// What is known of each id, in the same order.
 pub(super) fn look(db: &Connection, entity_ids: &[EntityId]) -> Result<Vec<Sight>, Trouble> {
@@ -32,6 +33,9 @@ pub(super) fn look(db: &Connection, entity_ids: &[EntityId]) -> Result<Vec<Sight
 
 /// What is known of one id.
 pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trouble> {
+    if let Some(held) = holds::sight(db, entity_id)? {
+        return Ok(held);
+    }
     let mut statement = db.prepare_cached(
         "SELECT generation, fingerprint, doubt_outcome, final_outcome, released IS NOT NULL \
          FROM jobs WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
@@ -82,8 +86,8 @@ pub(super) fn job_id(db: &Connection, job: &JobRef) -> Result<i64, Trouble> {
 /// An outcome by the number of its row.
 pub(super) fn outcome(db: &Connection, id: i64) -> Result<StoredOutcome, Trouble> {
     let mut statement = db.prepare_cached(
-        "SELECT event_id, entity_id, generation, status, body, settled_at, \
-         published_at IS NOT NULL FROM outcomes WHERE id = ?1",
+        "SELECT event_id, entity_id, generation, status, body, settled_at, published_at, origin, \
+         envelope FROM outcomes WHERE id = ?1",
     )?;
     let mut rows = statement.query([id])?;
     let row = rows.next()?.ok_or(Trouble::Stored("outcome"))?;
@@ -96,41 +100,81 @@ pub(super) fn outcome_of_event(
     event_id: EventId,
 ) -> Result<Option<StoredOutcome>, Trouble> {
     let mut statement = db.prepare_cached(
-        "SELECT event_id, entity_id, generation, status, body, settled_at, \
-         published_at IS NOT NULL FROM outcomes WHERE event_id = ?1",
+        "SELECT event_id, entity_id, generation, status, body, settled_at, published_at, origin, \
+         envelope FROM outcomes WHERE event_id = ?1",
     )?;
     let mut rows = statement.query([event_id.as_bytes()])?;
     rows.next()?.map(stored_outcome).transpose()
 }
 
-/// Outcomes to publish, oldest first. An interim outcome that a final one has overtaken is passed
-/// over: telling it now would be untrue.
-pub(super) fn unpublished(db: &Connection, limit: usize) -> Result<Vec<StoredOutcome>, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT o.event_id, o.entity_id, o.generation, o.status, o.body, o.settled_at, 0 \
-         FROM outcomes AS o INDEXED BY outcomes_unpublished \
-         LEFT JOIN jobs AS j ON j.id = o.job \
-         WHERE o.published_at IS NULL \
-         AND (o.job IS NULL OR j.final_outcome IS NULL OR j.final_outcome = o.id) \
-         ORDER BY o.id LIMIT ?1",
-    )?;
-    let mut rows = statement.query([at_most(limit)])?;
+/// The number of the row of an outcome with this event id, if it is on record.
+pub(super) fn outcome_row_of_event(
+    db: &Connection,
+    event_id: EventId,
+) -> Result<Option<i64>, Trouble> {
+    let mut statement = db.prepare_cached("SELECT id FROM outcomes WHERE event_id = ?1")?;
+    let mut rows = statement.query([event_id.as_bytes()])?;
+    Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+}
+
+/// Which outcomes are still to be told: an interim one that a final one has overtaken, or a `waiting`
+/// one of a job that waits no more, would be untrue.
+const TO_BE_TOLD: &str = "FROM outcomes AS o INDEXED BY outcomes_unpublished \
+    LEFT JOIN jobs AS j ON j.id = o.job WHERE o.published_at IS NULL \
+    AND (o.job IS NULL OR j.final_outcome IS NULL OR j.final_outcome = o.id) \
+    AND (o.status <> 'waiting' OR EXISTS (SELECT 1 FROM holds AS h WHERE h.outcome = o.id))";
+
+/// Outcomes to publish, oldest first, with their letters.
+pub(super) fn unpublished(
+    db: &Connection,
+    origins: &[Origin],
+    limit: usize,
+) -> Result<Vec<StoredOutcome>, Trouble> {
+    let query = format!(
+        "SELECT o.id, o.job, o.event_id, o.entity_id, o.generation, o.status, o.body, o.settled_at, \
+         o.published_at, o.origin, o.envelope {TO_BE_TOLD} AND o.origin IN (?1, ?2) \
+         ORDER BY o.id LIMIT ?3"
+    );
+    let word = |origin: Origin| origins.contains(&origin).then_some(origin.as_str());
+    let mut statement = db.prepare_cached(&query)?;
+    let mut rows = statement.query(params![
+        word(Origin::File),
+        word(Origin::Queue),
+        at_most(limit)
+    ])?;
     let mut outcomes = Vec::new();
     while let Some(row) = rows.next()? {
-        outcomes.push(stored_outcome(row)?);
+        let outcome = stored_outcome(row)?;
+        let job: Option<i64> = row.get("job")?;
+        let letter = match job {
+            Some(job) if outcome.status.is_dead_lettered() => Some(letter(db, job)?),
+            Some(_) | None => None,
+        };
+        outcomes.push(StoredOutcome { letter, ..outcome });
     }
     Ok(outcomes)
 }
 
+fn letter(db: &Connection, job: i64) -> Result<Letter, Trouble> {
+    let mut statement = db.prepare_cached("SELECT * FROM jobs WHERE id = ?1")?;
+    let mut rows = statement.query([job])?;
+    let row = rows.next()?.ok_or(Trouble::Stored("job"))?;
+    Ok(Letter::of(&intent(row)?.job))
+}
+
 /// How many outcomes are to be published.
 pub(super) fn unpublished_count(db: &Connection) -> Result<u64, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT count(*) FROM outcomes AS o INDEXED BY outcomes_unpublished \
-         LEFT JOIN jobs AS j ON j.id = o.job WHERE o.published_at IS NULL \
-         AND (o.job IS NULL OR j.final_outcome IS NULL OR j.final_outcome = o.id)",
-    )?;
+    let mut statement = db.prepare_cached(&format!("SELECT count(*) {TO_BE_TOLD}"))?;
     let count: i64 = statement.query_row([], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or_default())
+}
+
+/// The job of this generation, where its row is still there.
+pub(super) fn job_of(db: &Connection, job: &JobRef) -> Result<Option<Intent>, Trouble> {
+    let mut statement =
+        db.prepare_cached("SELECT * FROM jobs WHERE entity_id = ?1 AND generation = ?2")?;
+    let mut rows = statement.query(params![job.entity_id.as_str(), job.generation.get()])?;
+    rows.next()?.map(intent).transpose()
 }
 
 /// Jobs without a final outcome, oldest first.
@@ -238,17 +282,33 @@ fn entity_id_of(text: &str) -> Result<EntityId, Trouble> {
 }
 
 pub(super) fn stored_outcome(row: &Row<'_>) -> Result<StoredOutcome, Trouble> {
-    let entity_id: Option<String> = row.get(1)?;
-    let number: Option<u32> = row.get(2)?;
-    let status: String = row.get(3)?;
+    let entity_id: Option<String> = row.get("entity_id")?;
+    let number: Option<u32> = row.get("generation")?;
+    let status: String = row.get("status")?;
+    let published_at: Option<i64> = row.get("published_at")?;
     Ok(StoredOutcome {
-        event_id: EventId::from_bytes(row.get(0)?),
+        event_id: EventId::from_bytes(row.get("event_id")?),
         entity_id: entity_id.as_deref().map(entity_id_of).transpose()?,
         generation: number.map(generation).transpose()?,
         status: Status::parse(&status).ok_or(Trouble::Stored("status"))?,
-        body: row.get(4)?,
-        settled_at: Timestamp::from_millis(row.get(5)?),
-        published: row.get(6)?,
+        body: row.get("body")?,
+        settled_at: Timestamp::from_millis(row.get("settled_at")?),
+        published: published_at.is_some(),
+        origin: origin(row)?,
+        envelope: envelope(row)?,
+        letter: None,
+    })
+}
+
+fn origin(row: &Row<'_>) -> Result<Origin, Trouble> {
+    let word: String = row.get("origin")?;
+    Origin::parse(&word).ok_or(Trouble::Stored("origin"))
+}
+
+fn envelope(row: &Row<'_>) -> Result<Envelope, Trouble> {
+    let text: Option<String> = row.get("envelope")?;
+    text.map_or(Ok(Envelope::default()), |text| {
+        Envelope::decode(&text).ok_or(Trouble::Stored("envelope"))
     })
 }
 
@@ -269,6 +329,7 @@ fn open_job_in(db: &Connection, row: &Row<'_>) -> Result<OpenJob, Trouble> {
         attempts: attempts(db, row.get("id")?)?,
         doubt,
         person_needed: row.get("person_needed")?,
+        was_held: row.get("was_held")?,
         panics: row.get("panics")?,
     })
 }
@@ -288,6 +349,8 @@ pub(super) fn intent(row: &Row<'_>) -> Result<Intent, Trouble> {
         generation: generation(row.get("generation")?)?,
         key: IdempotencyKey::from_bytes(row.get("key")?),
         body_sha256: Digest::from_bytes(row.get("body_sha256")?),
+        origin: origin(row)?,
+        envelope: envelope(row)?,
         source: source.unwrap_or_default(),
         line: line.map(i64::cast_unsigned),
         again_by: again_by.as_deref().and_then(Person::parse),

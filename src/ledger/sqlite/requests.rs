@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::trouble::Trouble;
 use crate::domain::job::EntityId;
-use crate::domain::key::Generation;
+use crate::domain::key::{EventId, Generation};
 use crate::domain::request::{EvidenceText, Person, Request, RequestId, Ruling, Wish};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::Answer;
@@ -25,11 +25,23 @@ pub(super) fn add(
         Wish::Settle {
             ruling, evidence, ..
         } => (Some(ruling.as_str()), Some(evidence.as_str())),
-        Wish::Cancel(_) | Wish::Reconcile(_) | Wish::Pause | Wish::Resume => (None, None),
+        Wish::Discard { evidence, .. } => (None, Some(evidence.as_str())),
+        Wish::Cancel(_)
+        | Wish::Reconcile(_)
+        | Wish::Pause
+        | Wish::Resume
+        | Wish::Redrive { .. } => (None, None),
+    };
+    let (wanted, event_id) = match wish {
+        Wish::Redrive { generation, .. } => (Some(generation.get()), None),
+        Wish::Discard { event_id, .. } => (None, Some(event_id.as_bytes())),
+        Wish::Cancel(_) | Wish::Settle { .. } | Wish::Reconcile(_) | Wish::Pause | Wish::Resume => {
+            (None, None)
+        }
     };
     db.prepare_cached(
-        "INSERT INTO requests (wish, entity_id, ruling, evidence, asked_by, asked_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO requests (wish, entity_id, ruling, evidence, asked_by, asked_at, wanted, \
+         event_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
         wish.as_str(),
@@ -38,6 +50,8 @@ pub(super) fn add(
         evidence,
         by.as_str(),
         at.as_millis(),
+        wanted,
+        event_id,
     ])?;
     Ok(RequestId::new(db.last_insert_rowid()))
 }
@@ -168,6 +182,18 @@ fn wish(row: &Row<'_>) -> Result<Wish, Trouble> {
             Wish::Settle {
                 entity_id,
                 ruling: Ruling::parse(&ruling).ok_or_else(stored)?,
+                evidence: EvidenceText::parse(&evidence).ok_or_else(stored)?,
+            }
+        }
+        ("redrive", Some(entity_id)) => Wish::Redrive {
+            entity_id,
+            generation: Generation::new(row.get("wanted")?).ok_or_else(stored)?,
+        },
+        ("discard", entity_id) => {
+            let evidence: String = row.get("evidence")?;
+            Wish::Discard {
+                event_id: EventId::from_bytes(row.get("event_id")?),
+                entity_id,
                 evidence: EvidenceText::parse(&evidence).ok_or_else(stored)?,
             }
         }

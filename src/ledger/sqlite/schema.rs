@@ -18,7 +18,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: i64 = 0x7461_6e64;
 
 /// Migrations in order; version n is what the first n have made. Never edited once released.
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// The newest version that this program knows.
 pub(super) fn newest() -> i64 {
@@ -241,4 +241,108 @@ CREATE TRIGGER tombstones_are_fixed BEFORE UPDATE ON tombstones
     BEGIN SELECT RAISE(ABORT, 'tombstones are kept for ever'); END;
 CREATE TRIGGER tombstones_stay BEFORE DELETE ON tombstones
     BEGIN SELECT RAISE(ABORT, 'tombstones are kept for ever'); END;
+";
+
+/// What came from the queue: where outcomes go and what travels with them, jobs that the ledger holds,
+/// and what people ask about dead letters.
+///
+/// A row of `holds` ends with its job's `begin`, or with an outcome at its turn. `place` orders the
+/// jobs of one card. `jobs.was_held` says that a `waiting` outcome came before the others.
+const VERSION_3: &str = "
+ALTER TABLE jobs ADD COLUMN origin TEXT NOT NULL DEFAULT 'file' CHECK (origin IN ('file', 'queue'));
+ALTER TABLE jobs ADD COLUMN envelope TEXT;
+ALTER TABLE jobs ADD COLUMN was_held INTEGER NOT NULL DEFAULT 0 CHECK (was_held IN (0, 1));
+ALTER TABLE outcomes ADD COLUMN origin TEXT NOT NULL DEFAULT 'file'
+    CHECK (origin IN ('file', 'queue'));
+ALTER TABLE outcomes ADD COLUMN envelope TEXT;
+
+CREATE TABLE holds (
+    entity_id    TEXT NOT NULL,
+    generation   INTEGER NOT NULL CHECK (generation >= 1),
+    card_id      TEXT NOT NULL,
+    place        INTEGER NOT NULL,
+    operation    TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    currency     TEXT NOT NULL,
+    description  TEXT,
+    not_after    INTEGER,
+    fingerprint  BLOB NOT NULL CHECK (length(fingerprint) = 32),
+    key          BLOB NOT NULL CHECK (length(key) = 16),
+    body_sha256  BLOB NOT NULL CHECK (length(body_sha256) = 32),
+    origin       TEXT NOT NULL CHECK (origin IN ('file', 'queue')),
+    source       TEXT,
+    line         INTEGER,
+    envelope     TEXT,
+    received_at  INTEGER NOT NULL,
+    intent_at    INTEGER NOT NULL,
+    intent_bank_at INTEGER NOT NULL,
+    again_by     TEXT,
+    outcome      INTEGER NOT NULL REFERENCES outcomes (id),
+    PRIMARY KEY (entity_id, generation)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX holds_by_card ON holds (card_id, place);
+CREATE INDEX holds_by_outcome ON holds (outcome);
+CREATE TRIGGER holds_say_one_thing BEFORE UPDATE ON holds
+    BEGIN SELECT RAISE(ABORT, 'what is held is fixed'); END;
+
+DROP TRIGGER jobs_say_one_thing;
+CREATE TRIGGER jobs_say_one_thing BEFORE UPDATE OF id, entity_id, generation, card_id, operation,
+    amount_minor, currency, description, not_after, fingerprint, key, body_sha256, line,
+    received_at, intent_at, intent_bank_at, source, again_by, origin, envelope ON jobs
+    BEGIN SELECT RAISE(ABORT, 'what a job says is fixed'); END;
+DROP TRIGGER outcomes_are_fixed;
+CREATE TRIGGER outcomes_are_fixed BEFORE UPDATE OF id, event_id, job, entity_id, generation,
+    status, body, settled_at, origin, envelope ON outcomes
+    BEGIN SELECT RAISE(ABORT, 'outcomes are only added'); END;
+
+DROP TRIGGER requests_are_fixed;
+DROP TRIGGER requests_are_answered_once;
+DROP TRIGGER requests_stay;
+DROP INDEX requests_open;
+DROP INDEX requests_by_entity;
+DROP INDEX requests_cancelled;
+DROP INDEX requests_holding;
+ALTER TABLE requests RENAME TO requests_before;
+CREATE TABLE requests (
+    id          INTEGER PRIMARY KEY,
+    wish        TEXT NOT NULL CHECK (wish IN ('cancel', 'settle', 'reconcile', 'pause', 'resume',
+                                              'redrive', 'discard')),
+    entity_id   TEXT,
+    wanted      INTEGER,
+    event_id    BLOB CHECK (length(event_id) = 16),
+    ruling      TEXT CHECK (ruling IN ('succeeded', 'not_sent')),
+    evidence    TEXT,
+    asked_by    TEXT NOT NULL,
+    asked_at    INTEGER NOT NULL,
+    generation  INTEGER,
+    accepted    INTEGER CHECK (accepted IN (0, 1)),
+    answer      TEXT,
+    answered_at INTEGER,
+    CHECK ((wish = 'settle') = (ruling IS NOT NULL)),
+    CHECK ((wish IN ('settle', 'discard')) = (evidence IS NOT NULL)),
+    CHECK ((wish = 'redrive') = (wanted IS NOT NULL)),
+    CHECK ((wish = 'discard') = (event_id IS NOT NULL)),
+    CHECK (wish NOT IN ('cancel', 'settle', 'redrive') OR entity_id IS NOT NULL),
+    CHECK ((accepted IS NULL) = (answer IS NULL)),
+    CHECK ((accepted IS NULL) = (answered_at IS NULL))
+) STRICT;
+INSERT INTO requests (id, wish, entity_id, ruling, evidence, asked_by, asked_at, generation,
+    accepted, answer, answered_at)
+    SELECT id, wish, entity_id, ruling, evidence, asked_by, asked_at, generation, accepted, answer,
+    answered_at FROM requests_before;
+DROP TABLE requests_before;
+CREATE INDEX requests_open ON requests (id) WHERE accepted IS NULL;
+CREATE INDEX requests_by_entity ON requests (entity_id) WHERE entity_id IS NOT NULL;
+CREATE INDEX requests_cancelled ON requests (entity_id, generation)
+    WHERE wish = 'cancel' AND accepted = 1;
+CREATE INDEX requests_holding ON requests (id) WHERE wish IN ('pause', 'resume');
+CREATE INDEX requests_discarded ON requests (event_id) WHERE wish = 'discard' AND accepted = 1;
+CREATE TRIGGER requests_are_fixed BEFORE UPDATE OF id, wish, entity_id, wanted, event_id,
+    ruling, evidence, asked_by, asked_at ON requests
+    BEGIN SELECT RAISE(ABORT, 'what was asked is fixed'); END;
+CREATE TRIGGER requests_are_answered_once BEFORE UPDATE OF generation, accepted, answer, answered_at
+    ON requests WHEN OLD.accepted IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'the first answer is kept'); END;
+CREATE TRIGGER requests_stay BEFORE DELETE ON requests
+    BEGIN SELECT RAISE(ABORT, 'requests are kept'); END;
 ";

@@ -13,9 +13,10 @@ use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{JobRef, Sight, Standing, StoredOutcome};
+use crate::engine::ports::{JobRef, Origin, Sight, Standing, StoredOutcome};
 use crate::ledger::history::Tombstone;
 use crate::wire;
+use crate::wire::envelope::Envelope;
 use crate::wire::outcome::OutcomeMessage;
 
 /// Whether a tombstone stands in the place of this generation.
@@ -46,6 +47,9 @@ pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Option<Sigh
             body: message_of(entity_id, &tombstone).encode(),
             settled_at: tombstone.settled_at,
             published: true,
+            origin: Origin::File,
+            envelope: Envelope::default(),
+            letter: None,
         }),
     }))
 }

@@ -182,9 +182,8 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
         tombstones: tombstones::of(db, entity_id)?,
         facts: publications(
             db,
-            "SELECT event_id, entity_id, generation, status, body, settled_at, \
-             published_at IS NOT NULL, published_at FROM outcomes \
-             WHERE job IS NULL AND entity_id = ?1 ORDER BY id",
+            "SELECT * FROM outcomes \
+             WHERE job IS NULL AND entity_id = ?1 AND status <> 'waiting' ORDER BY id",
             entity_id.as_str(),
         )?,
         requests: requests::about(db, entity_id)?,
@@ -201,8 +200,7 @@ fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Troub
     for outcome in [interim, last].into_iter().flatten() {
         outcomes.extend(publications(
             db,
-            "SELECT event_id, entity_id, generation, status, body, settled_at, \
-             published_at IS NOT NULL, published_at FROM outcomes WHERE id = ?1",
+            "SELECT * FROM outcomes WHERE id = ?1",
             outcome,
         )?);
     }
@@ -243,7 +241,7 @@ fn publications(
     let mut rows = statement.query([of])?;
     let mut publications = Vec::new();
     while let Some(row) = rows.next()? {
-        let at: Option<i64> = row.get(7)?;
+        let at: Option<i64> = row.get("published_at")?;
         publications.push(Publication {
             outcome: read::stored_outcome(row)?,
             published_at: at.map(Timestamp::from_millis),

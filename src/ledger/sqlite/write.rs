@@ -8,7 +8,7 @@
 use rusqlite::{Connection, params};
 
 use super::trouble::Trouble;
-use super::{read, requests, tombstones, verdict};
+use super::{holds, read, requests, tombstones, verdict};
 use crate::domain::digest::Digest;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
@@ -35,17 +35,19 @@ pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> 
     if cancelled || !rules::may_begin(&sight, intent.generation) {
         return Ok(Begun::AlreadyThere(sight));
     }
+    let was_held = holds::end(db, &intent.job.entity_id, intent.generation)?;
     let again = db
         .prepare_cached(
-            "UPDATE jobs SET released = NULL WHERE entity_id = ?1 AND generation = ?2 \
-             AND released IS NOT NULL",
+            "UPDATE jobs SET released = NULL, was_held = max(was_held, ?3) \
+             WHERE entity_id = ?1 AND generation = ?2 AND released IS NOT NULL",
         )?
         .execute(params![
             intent.job.entity_id.as_str(),
-            intent.generation.get()
+            intent.generation.get(),
+            was_held
         ])?;
     if again == 0 {
-        insert_job(db, intent)?;
+        insert_job(db, intent, was_held)?;
     }
     Ok(Begun::Yes)
 }
@@ -68,6 +70,12 @@ pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<(), Tro
     if job.last.is_some() {
         return Ok(());
     }
+    // A held job that ends at its turn without having begun.
+    holds::end(
+        db,
+        &settlement.intent.job.entity_id,
+        settlement.intent.generation,
+    )?;
     if let Some((request, answer)) = &settlement.answers {
         requests::answer(db, *request, answer)?;
     }
@@ -204,7 +212,7 @@ fn find_or_insert_job(db: &Connection, intent: &Intent) -> Result<JobRow, Troubl
     }
     rules::check_new_row(current(db, &intent.job.entity_id)?, intent.generation)?;
     Ok(JobRow {
-        id: insert_job(db, intent)?,
+        id: insert_job(db, intent, false)?,
         doubt: None,
         last: None,
     })
@@ -224,16 +232,23 @@ fn current(db: &Connection, entity_id: &EntityId) -> Result<Option<(Generation, 
             standing: Standing::InDoubt(_) | Standing::Released { .. },
             ..
         } => Some((generation, false)),
+        // Its own row comes now, at its turn: it follows the one before it.
+        Sight::Known {
+            generation,
+            standing: Standing::Held { .. },
+            ..
+        } => generation.before().map(|before| (before, true)),
     })
 }
 
-fn insert_job(db: &Connection, intent: &Intent) -> Result<i64, Trouble> {
+fn insert_job(db: &Connection, intent: &Intent, was_held: bool) -> Result<i64, Trouble> {
     let job = &intent.job;
     db.prepare_cached(
         "INSERT INTO jobs (entity_id, generation, card_id, operation, amount_minor, currency, \
          description, not_after, fingerprint, key, body_sha256, line, received_at, intent_at, \
-         intent_bank_at, source, again_by) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+         intent_bank_at, source, again_by, origin, envelope, was_held) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+         ?19, ?20)",
     )?
     .execute(params![
         job.entity_id.as_str(),
@@ -253,19 +268,23 @@ fn insert_job(db: &Connection, intent: &Intent) -> Result<i64, Trouble> {
         intent.at.bank.as_millis(),
         intent.source,
         intent.again_by.as_ref().map(Person::as_str),
+        intent.origin.as_str(),
+        intent.envelope.encode(),
+        was_held,
     ])?;
     Ok(db.last_insert_rowid())
 }
 
-fn insert_outcome(
+pub(super) fn insert_outcome(
     db: &Connection,
     outcome: &StoredOutcome,
     job: Option<i64>,
 ) -> Result<i64, Trouble> {
     let added = db
         .prepare_cached(
-            "INSERT INTO outcomes (event_id, job, entity_id, generation, status, body, settled_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (event_id) DO NOTHING",
+            "INSERT INTO outcomes (event_id, job, entity_id, generation, status, body, settled_at, \
+             origin, envelope) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (event_id) DO NOTHING",
         )?
         .execute(params![
             outcome.event_id.as_bytes(),
@@ -275,6 +294,8 @@ fn insert_outcome(
             outcome.status.as_str(),
             outcome.body,
             outcome.settled_at.as_millis(),
+            outcome.origin.as_str(),
+            outcome.envelope.encode(),
         ])?;
     if added == 0 {
         return Err(rules::OTHER_OUTCOME.into());

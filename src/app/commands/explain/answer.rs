@@ -231,7 +231,9 @@ fn ruling<'a>(
                 | Wish::Cancel(_)
                 | Wish::Reconcile(_)
                 | Wish::Pause
-                | Wish::Resume => None,
+                | Wish::Resume
+                | Wish::Redrive { .. }
+                | Wish::Discard { .. } => None,
             }
         })
 }

@@ -151,7 +151,12 @@ fn request((request, answer): &(Request, Option<ports::Answer>)) -> Value {
         Wish::Settle {
             ruling, evidence, ..
         } => (Some(Ruling::as_str(*ruling)), Some(evidence.as_str())),
-        Wish::Cancel(_) | Wish::Reconcile(_) | Wish::Pause | Wish::Resume => (None, None),
+        Wish::Discard { evidence, .. } => (None, Some(evidence.as_str())),
+        Wish::Cancel(_)
+        | Wish::Reconcile(_)
+        | Wish::Pause
+        | Wish::Resume
+        | Wish::Redrive { .. } => (None, None),
     };
     json!({
         "number": request.id.get(),

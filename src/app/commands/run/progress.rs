@@ -20,7 +20,7 @@ use crate::app::pauses::{Circumstances, Words};
 use crate::app::streams::{show_bar, tell};
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Sink, SinkError, StoredOutcome};
+use crate::engine::ports::{Origin, Sink, SinkError, StoredOutcome};
 use crate::engine::{Pause, PauseCause};
 use crate::files::RowCounts;
 use crate::wire::outcome::OutcomeMessage;
@@ -64,6 +64,11 @@ impl Tally {
 
 #[async_trait]
 impl Sink for Tally {
+    /// What is to be published on the queue waits for a worker.
+    fn reaches(&self) -> &'static [Origin] {
+        &[Origin::File]
+    }
+
     async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
         if outcome.settled_at < self.since || !outcome.status.is_final() {
             return Ok(());

@@ -164,7 +164,7 @@ fn standing_of(job: &Job, sight: &Sight, ended: Ended) -> RowStanding {
         Sight::Unknown
         | Sight::Cancelled
         | Sight::Known {
-            standing: Standing::Released { .. },
+            standing: Standing::Released { .. } | Standing::Held { .. },
             ..
         } => has_not_begun(),
         Sight::Known {

@@ -1,0 +1,292 @@
+//! Holding: what must wait goes to the ledger, and what was taken for too long back to its source.
+//!
+//! *What it promises.* A takeover is one commit for all that waits of a card, in its order; only when
+//! each of these has been told `waiting` and its receipts are answered may the first of them begin
+//! (I3, I7). While the ledger has jobs of a card, whatever else comes for it goes there too. In a long
+//! pause nothing that can be given back is kept.
+//!
+//! *What it refuses to know.* How the ledger keeps them, and how a source gets back what it offered.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{River, Stand, Taken};
+use crate::domain::job::{CardId, EntityId};
+use crate::engine::EngineError;
+use crate::engine::flight::Again;
+use crate::engine::orders::{LetGo, Order, What};
+use crate::engine::pause::Pause;
+use crate::engine::ports::{Back, HeldJob, JobRef, LedgerError, Provenance};
+use crate::engine::publish::{Published, publish};
+use crate::engine::receipts::Receipts;
+use crate::engine::settings::{AGE_LOOKS, RECOVERY_PAGE};
+use crate::telemetry;
+
+/// A job that had begun, and why its last attempt was deferred; that comes first.
+pub(super) type Began = (Taken, Option<&'static str>);
+
+impl River {
+    /// The ledger takes over everything that waits of this card, with what comes before and after it.
+    pub(super) async fn take_over(
+        &mut self,
+        card_id: &CardId,
+        before: Option<Began>,
+        after: Vec<Taken>,
+    ) -> Result<(), EngineError> {
+        let has_begun = before.is_some();
+        let queued = self.lanes.take_over(card_id);
+        let queued = queued.into_iter().filter_map(|id| self.jobs.remove(&id));
+        let jobs: Vec<_> = before
+            .into_iter()
+            .chain(queued.chain(after).map(|taken| (taken, None)))
+            .collect();
+        let (namespace, now) = (&self.tower.settings.namespace, self.tower.clocks.now());
+        let begun = usize::from(has_begun);
+        let held = jobs.iter().enumerate().map(|(at, (taken, released))| {
+            let intent = taken.intent(namespace, now);
+            self.tower.newly_held(&intent, *released, at < begun)
+        });
+        let kept = self.tower.ledger.hold(held.collect()).await?;
+        self.held += u64::try_from(kept.len()).unwrap_or(u64::MAX);
+        let tower = Arc::clone(&self.tower);
+        let card_id = card_id.clone();
+        self.telling.spawn(async move {
+            for (outcome, (taken, _)) in kept.into_iter().zip(jobs) {
+                telemetry::JobHeld {
+                    entity_id: &taken.job.entity_id,
+                    card_id: &taken.job.card_id,
+                    source: taken.provenance.origin.as_str(),
+                    operation: taken.job.operation.as_str(),
+                }
+                .emit();
+                match publish(&tower, &outcome).await {
+                    Published::Yes => taken.receipts.done(&outcome).await,
+                    Published::Stopped => taken.receipts.back(Back::Undecided).await,
+                }
+            }
+            card_id
+        });
+        Ok(())
+    }
+
+    pub(super) fn takeover_is_told(&mut self, card_id: &CardId) {
+        if self.lanes.told(card_id) {
+            self.ready.push_back(card_id.clone());
+        }
+    }
+
+    /// Finds the cards for which an earlier process left jobs in the ledger.
+    pub(super) async fn find_held(&mut self) -> Result<(), LedgerError> {
+        self.held = self.tower.ledger.held_count().await?;
+        let mut after = None;
+        loop {
+            let cards = self.tower.ledger.held_cards(after, RECOVERY_PAGE).await?;
+            let Some(last) = cards.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            for card_id in cards {
+                if self.lanes.found_held(&card_id) {
+                    self.ready.push_back(card_id);
+                }
+            }
+        }
+    }
+
+    /// Lets the first job of each free card start, as many as there may be in flight.
+    pub(super) async fn offer_held(&mut self) -> Result<(), EngineError> {
+        while !self.stopping && self.jobs.len() < self.most_jobs() {
+            let Some(card_id) = self.ready.pop_front() else {
+                break;
+            };
+            if !self.lanes.is_ready(&card_id) {
+                continue;
+            }
+            match self.tower.ledger.next_held(card_id.clone()).await? {
+                Some(held) => self.start_held(held).await?,
+                None => self.lanes.none_held(&card_id),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in doubt has a bound of its own.
+    fn most_jobs(&self) -> usize {
+        self.tower.settings.in_flight + self.in_doubt
+    }
+
+    async fn start_held(&mut self, held: HeldJob) -> Result<(), EngineError> {
+        self.held = self.held.saturating_sub(1);
+        let intent = held.intent;
+        let job = intent.job.clone();
+        let again = match (intent.generation.before(), intent.again_by.clone()) {
+            // The list is asked before its first call, with the strictest proof: how the one before it
+            // ended is not looked up again.
+            (Some(earlier), Some(by)) => {
+                let was_ruled = true;
+                Some(
+                    self.earlier_generations(&job, earlier, was_ruled, by)
+                        .await?,
+                )
+            }
+            (Some(_) | None, _) => None,
+        };
+        let taken = Taken {
+            fingerprint: job.fingerprint(),
+            generation: intent.generation,
+            again: again.map(|again| Again {
+                cancelled: held.cancelled,
+                ..again
+            }),
+            receipts: Receipts::told(self.open_receipts.clone(), held.outcome),
+            panics: held.panics,
+            cancelled: held.cancelled,
+            was_held: true,
+            taken_at: Instant::now(),
+            stand: Stand::Queued,
+            orders: None,
+            provenance: Provenance {
+                origin: intent.origin,
+                source: intent.source.into(),
+                line: intent.line,
+                envelope: intent.envelope,
+                received_at: intent.received_at,
+            },
+            job,
+        };
+        let (card_id, entity_id) = (taken.job.card_id.clone(), taken.job.entity_id.clone());
+        self.lanes.hold(&card_id, &entity_id);
+        let start = taken.fresh_start();
+        self.jobs.insert(entity_id.clone(), taken);
+        self.start(&entity_id, start);
+        Ok(())
+    }
+
+    // ---- deliveries that become too old ---------------------------------------------------------
+
+    /// Ends when the age of what was taken is to be looked at; never where nothing becomes too old.
+    pub(super) fn ages_are_due(&self) -> impl Future<Output = ()> + use<> {
+        let every = self.tower.settings.holding;
+        let due = every.map(|holding| self.aged_at + holding.hold_max / AGE_LOOKS);
+        async move {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Tells each flight whose delivery has become too old; what waits behind it goes with it, and what
+    /// waits behind a job in doubt has gone before.
+    pub(super) fn look_at_ages(&mut self) {
+        self.aged_at = Instant::now();
+        let Some(holding) = self.tower.settings.holding else {
+            return;
+        };
+        self.order_to_let_go(LetGo::TooOld, |taken| {
+            taken.taken_at.elapsed() >= holding.hold_max
+        });
+    }
+
+    /// Tells the flights of jobs that somebody waits for to let go of them.
+    fn order_to_let_go(&self, why: LetGo, concerns: impl Fn(&Taken) -> bool) {
+        let waited_for = self
+            .jobs
+            .values()
+            .filter(|taken| taken.stand == Stand::Flying && taken.receipts.are_open());
+        for taken in waited_for.filter(|taken| concerns(taken)) {
+            if let Some(orders) = &taken.orders {
+                let (what, (reply, _)) = (What::LetGo(why), oneshot::channel());
+                // One that has no room for it has been told before.
+                drop(orders.try_send(Order { what, reply }));
+            }
+        }
+    }
+
+    // ---- what goes back to its source -------------------------------------------------------------
+
+    pub(in crate::engine) fn note_pause(&mut self, pause: Option<&Pause>) {
+        self.gave_back &= pause.is_some();
+        self.pause = pause.cloned();
+    }
+
+    /// Ends when a pause has lasted so long that what was taken goes back; never where it need not.
+    pub(in crate::engine) fn long_pause(&self) -> impl Future<Output = ()> + use<> {
+        let after = self.tower.settings.holding.map(|it| it.give_back_after);
+        let since = self.pause.as_ref().map(|pause| pause.since);
+        let due = since.zip(after).filter(|_| !self.gave_back);
+        let clocks = Arc::clone(&self.tower.clocks);
+        async move {
+            match due {
+                Some((since, after)) => clocks.sleep_until(since.plus(after)).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The source has taken back what it offered: forgets what has no mark in the ledger, and lets go
+    /// of what was only deferred.
+    pub(in crate::engine) fn give_back(&mut self) {
+        self.gave_back = true;
+        telemetry::DeliveriesGivenBack.emit();
+        self.order_to_let_go(LetGo::GivenBack, |_| true);
+        self.lose();
+    }
+
+    /// The source has lost hold of what it offered: forgets what has not begun to be worked on.
+    pub(super) fn lose(&mut self) {
+        let replying = self.replying.values();
+        let all = self.jobs.values().map(|taken| &taken.receipts);
+        for receipts in all.chain(replying) {
+            receipts.drop_void();
+        }
+        let jobs = &self.jobs;
+        let is_kept = |entity_id: &EntityId| {
+            let taken = jobs.get(entity_id);
+            taken.is_some_and(|taken| !taken.receipts.are_lost())
+        };
+        for entity_id in self.lanes.drop_queued(is_kept) {
+            self.jobs.remove(&entity_id);
+        }
+    }
+
+    /// A flight has let go of its job, which is still to be done.
+    pub(super) async fn lands_let_go(
+        &mut self,
+        entity_id: &EntityId,
+        why: LetGo,
+        deferral: Option<&'static str>,
+    ) -> Result<(), EngineError> {
+        let Some(taken) = self.jobs.get_mut(entity_id) else {
+            return Ok(());
+        };
+        let card_id = taken.job.card_id.clone();
+        let is_behind_held = deferral.is_some() && self.lanes.has_held(&card_id);
+        if why == LetGo::TooOld || is_behind_held {
+            if let Some(taken) = self.jobs.remove(entity_id) {
+                let before = Some((taken, deferral));
+                self.take_over(&card_id, before, Vec::new()).await?;
+            }
+            self.let_next_start(&card_id, entity_id);
+            return Ok(());
+        }
+        if let Some(reason) = deferral {
+            let job = JobRef {
+                entity_id: entity_id.clone(),
+                generation: taken.generation,
+            };
+            self.tower.ledger.release(job, reason).await?;
+        }
+        if taken.receipts.are_open() {
+            // It has come again already: it goes on where it was.
+            let start = taken.fresh_start();
+            self.start(entity_id, start);
+            return Ok(());
+        }
+        self.jobs.remove(entity_id);
+        self.let_next_start(&card_id, entity_id);
+        Ok(())
+    }
+}

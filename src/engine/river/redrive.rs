@@ -1,0 +1,219 @@
+//! Dead letters: what a person makes of them.
+//!
+//! *What it promises.* A request to run a job again names the generation that it wants: put twice, it
+//! runs once. It stays open until that generation has an outcome or the bank's list did not say that
+//! nothing had moved, so that a process that dies in between does not lose it. What is in doubt is
+//! only asked about.
+//!
+//! *What it refuses to know.* How the generation before is proven not to have moved money: the flight
+//! asks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::River;
+use super::attend::{answer, too_late};
+use crate::domain::job::EntityId;
+use crate::domain::key::{EventId, Generation};
+use crate::domain::request::{Request, Wish};
+use crate::engine::EngineError;
+use crate::engine::orders::What;
+use crate::engine::ports::{
+    Back, Delivery, Intent, JobRef, Provenance, Receipt, Sight, Standing, StoredOutcome,
+};
+use crate::engine::tower::Tower;
+use crate::telemetry;
+
+/// What is said where the content of a job is gone.
+const PRUNED: &str = "this job was pruned, and what it said is gone: put it into a file and run that \
+                      with --again";
+
+impl River {
+    pub(super) async fn redrive(
+        &mut self,
+        request: Request,
+        entity_id: EntityId,
+        wanted: Generation,
+    ) -> Result<(), EngineError> {
+        let sight = self.sight_of(&entity_id).await?;
+        let words = match &sight {
+            Sight::Known {
+                generation,
+                standing: Standing::InDoubt(_),
+                ..
+            } if *generation < wanted => {
+                return self
+                    .order_about_doubt(request, entity_id, What::AskNow)
+                    .await;
+            }
+            Sight::Known {
+                generation,
+                standing: Standing::Finished(outcome),
+                ..
+            } if generation.next() == wanted && outcome.status.may_be_followed() => {
+                return self.run_again(request, &sight, wanted, *generation).await;
+            }
+            Sight::Known {
+                generation,
+                standing: Standing::Released { .. },
+                ..
+            } if *generation == wanted => {
+                return self.run_again(request, &sight, wanted, wanted).await;
+            }
+            Sight::Known {
+                generation,
+                standing,
+                ..
+            } if *generation >= wanted => {
+                let words = match standing {
+                    Standing::Finished(outcome) => format!(
+                        "it has been run again before, as generation {generation}: it is {}",
+                        outcome.status
+                    ),
+                    Standing::InDoubt(_) | Standing::Held { .. } | Standing::Released { .. } => {
+                        format!("it is being run again already, as generation {generation}")
+                    }
+                };
+                return self
+                    .answer_request(&request, true, Some(wanted), words)
+                    .await;
+            }
+            Sight::Known {
+                standing: Standing::Finished(outcome),
+                ..
+            } if !outcome.status.may_be_followed() => too_late(outcome.status),
+            Sight::Known { generation, .. } => format!(
+                "only the generation after the newest can be run, which is {}",
+                generation.next()
+            ),
+            Sight::Unknown => "the ledger knows no job of this entity_id".to_owned(),
+            Sight::Cancelled => "this job was cancelled before it came".to_owned(),
+        };
+        self.answer_request(&request, false, None, words).await
+    }
+
+    /// Takes up a job again, with the content that a generation of it had.
+    async fn run_again(
+        &mut self,
+        request: Request,
+        sight: &Sight,
+        wanted: Generation,
+        said_in: Generation,
+    ) -> Result<(), EngineError> {
+        let Wish::Redrive { entity_id, .. } = &request.wish else {
+            return Ok(());
+        };
+        if self.jobs.contains_key(entity_id) {
+            // It is on its way for another request, which names the same generation.
+            let words = format!("it is being run again already, as generation {wanted}");
+            return self
+                .answer_request(&request, true, Some(wanted), words)
+                .await;
+        }
+        let job = JobRef {
+            entity_id: entity_id.clone(),
+            generation: said_in,
+        };
+        let Some(intent) = self.tower.ledger.job_of(job).await? else {
+            return self
+                .answer_request(&request, false, None, PRUNED.to_owned())
+                .await;
+        };
+        let delivery = self.delivery_again(intent, request, wanted);
+        self.admit_one(delivery, sight).await?;
+        self.take_over_arrivals().await
+    }
+
+    fn delivery_again(&self, intent: Intent, request: Request, wanted: Generation) -> Delivery {
+        Delivery {
+            job: intent.job,
+            provenance: Provenance {
+                origin: intent.origin,
+                source: intent.source.into(),
+                line: intent.line,
+                envelope: intent.envelope,
+                received_at: self.tower.clocks.now().wall,
+            },
+            body: None,
+            again: Some(request.by.clone()),
+            receipt: Box::new(RequestReceipt {
+                tower: Arc::clone(&self.tower),
+                request,
+                wanted,
+            }),
+        }
+    }
+
+    pub(super) async fn discard(
+        &self,
+        request: Request,
+        event_id: EventId,
+        entity_id: Option<EntityId>,
+    ) -> Result<(), EngineError> {
+        let is_open = match &entity_id {
+            Some(entity_id) => matches!(
+                self.sight_of(entity_id).await?,
+                Sight::Known {
+                    standing: Standing::InDoubt(Some(outcome)),
+                    ..
+                } if outcome.event_id == event_id
+            ),
+            None => false,
+        };
+        let (accepted, words) = if is_open {
+            let words = "this job is in doubt: it is not put aside but settled, by the bank's list \
+                         or by a person (tanda settle)";
+            (false, words)
+        } else {
+            (
+                true,
+                "put aside: it is not listed among the dead letters any more",
+            )
+        };
+        self.answer_request(&request, accepted, None, words.to_owned())
+            .await
+    }
+}
+
+/// The right of a person's request to an answer.
+struct RequestReceipt {
+    tower: Arc<Tower>,
+    request: Request,
+    wanted: Generation,
+}
+
+impl RequestReceipt {
+    async fn answer(&self, accepted: bool, words: String) {
+        let wanted = Some(self.wanted);
+        let answered = answer(&self.tower, &self.request, accepted, wanted, words);
+        if let Err(error) = answered.await {
+            // The ledger has failed: whoever uses it next ends the process, and the next attends to
+            // the request again.
+            telemetry::RequestNotAnswered { error: &error }.emit();
+        }
+    }
+}
+
+#[async_trait]
+impl Receipt for RequestReceipt {
+    async fn done(self: Box<Self>, outcome: &StoredOutcome) {
+        let words = format!(
+            "run again as generation {}: it is {}",
+            self.wanted, outcome.status
+        );
+        self.answer(true, words).await;
+    }
+
+    async fn back(self: Box<Self>, why: Back) {
+        match why {
+            Back::NotProven => {
+                let words = "not run again: the bank's list did not say, beyond doubt, that nothing \
+                             had moved. Ask again later; `tanda explain` shows what it said";
+                self.answer(false, words.to_owned()).await;
+            }
+            // It stays on record, and the next process attends to it.
+            Back::Undecided => {}
+        }
+    }
+}
