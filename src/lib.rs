@@ -1,5 +1,6 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
+pub mod amqp;
 pub mod app;
 pub mod bank;
 pub mod domain;

@@ -12,9 +12,11 @@ mod process;
 
 use std::path::Path;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::domain::job::{CardId, EntityId};
+use crate::domain::outcome::Status;
+use crate::domain::time::Timestamp;
 
 pub use self::job::{
     AskEnded, AttemptEnded, CleanStart, IntentDurable, JobAdmitted, OutcomePublishedAgain,
@@ -285,6 +287,100 @@ impl RequestAnswered<'_> {
             by = self.by,
             accepted = self.accepted,
             "a person's request was answered"
+        );
+    }
+}
+
+/// An outcome is confirmed by whoever reads it.
+#[derive(Debug)]
+pub struct OutcomePublished<'a> {
+    /// The job; none where it could not be read.
+    pub entity_id: Option<&'a EntityId>,
+    /// What is true of it.
+    pub status: Status,
+    /// Whether it had been published before.
+    pub replay: bool,
+}
+
+impl OutcomePublished<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        debug!(
+            entity_id = self.entity_id.map(EntityId::as_str),
+            status = self.status.as_str(),
+            replay = self.replay,
+            "an outcome is on the results queue"
+        );
+    }
+}
+
+/// A message came from the queue.
+#[derive(Debug)]
+pub struct MessageReceived {
+    /// When it was sent, in seconds since 1970, where it says so.
+    pub sent_at_s: Option<u64>,
+    /// When it came.
+    pub received_at: Timestamp,
+}
+
+impl MessageReceived {
+    /// Counts it; one line for each would say nothing that its admission does not.
+    pub fn emit(&self) {}
+}
+
+/// A connection to RabbitMQ is lost.
+#[derive(Debug)]
+pub struct BrokerLost<'a> {
+    /// Which: consuming or publishing.
+    pub connection: &'static str,
+    /// Why.
+    pub why: &'a str,
+}
+
+impl BrokerLost<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            connection = self.connection,
+            why = self.why,
+            "the connection to RabbitMQ is lost; it is built again, and no message is lost"
+        );
+    }
+}
+
+/// A connection to RabbitMQ stands again.
+#[derive(Debug)]
+pub struct BrokerFound {
+    /// Which: consuming or publishing.
+    pub connection: &'static str,
+}
+
+impl BrokerFound {
+    /// Logs it.
+    pub fn emit(&self) {
+        info!(
+            connection = self.connection,
+            "the connection to RabbitMQ stands again"
+        );
+    }
+}
+
+/// A connection to RabbitMQ could not be made, or not be used.
+#[derive(Debug)]
+pub struct BrokerNotFound<'a> {
+    /// Which: consuming or publishing.
+    pub connection: &'static str,
+    /// Why.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl BrokerNotFound<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            connection = self.connection,
+            error = self.error,
+            "RabbitMQ cannot be used yet; it is tried again"
         );
     }
 }

@@ -1,0 +1,774 @@
+//! Jobs from their queue.
+//!
+//! ```text
+//! engine ◄─deliveries (bounded by the prefetch)── task: connection, lock, channel, consumer
+//!    │ asks for more, stops, withdraws ──────────►  │
+//! receipts ──answers (bounded)────────────────────► acknowledgements, in runs
+//! ```
+//!
+//! *What it promises.* A delivery is acknowledged only when its receipt says done. Each belongs to one
+//! session of one channel: when that ends, for whatever reason, its receipts are void, nothing is
+//! acknowledged for them on another, and the broker offers the messages again in their order. The end
+//! of the consumer's stream is such an end, also where nothing else is wrong. Only one worker has the
+//! queue: an exclusive queue, held by the consuming connection, says so.
+//!
+//! *What it refuses to know.* What a job is worth, and why the engine stops.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_core::Stream as _;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    QueueDeclareOptions,
+};
+use lapin::protocol::AMQPSoftError;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, Consumer};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::acks::Acks;
+use super::broker::{ANSWER_LIMIT, Broker, Link, open_channel, within};
+use super::error::{AmqpError, soft};
+use super::message;
+use super::topology::Topology;
+use crate::domain::money::Currencies;
+use crate::engine::ports::{
+    Back, Clock, Delivery, Offer, Origin, Provenance, Receipt, Source, SourceError, StoredOutcome,
+    UnreadableDelivery,
+};
+use crate::telemetry;
+use crate::wire;
+
+/// The longest time for an acknowledgement to be written.
+const ACK_LIMIT: Duration = Duration::from_secs(5);
+/// An acknowledgement waits so long for others to go with it: only the prefetch feels it.
+const ACK_DELAY: Duration = Duration::from_millis(5);
+/// Answers of receipts that wait: more than there are deliveries.
+const ANSWERS_WAITING: usize = 4_096;
+/// Deliveries taken by the engine in one go.
+const DELIVERIES_PER_CALL: usize = 256;
+/// How often a connection is looked at that says nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a start waits for a lock that a worker which has just died may still seem to hold.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries for it.
+const LOCK_RETRY: Duration = Duration::from_millis(250);
+/// The longest time that giving back takes: a few answers of the broker.
+const WITHDRAW_LIMIT: Duration = Duration::from_secs(45);
+
+/// Offers the jobs of the queue.
+pub struct QueueSource {
+    events: mpsc::Receiver<Event>,
+    /// What came with the last deliveries and is offered next.
+    stash: VecDeque<Offer>,
+    wants: watch::Sender<u16>,
+    commands: mpsc::Sender<Command>,
+    answers: mpsc::Sender<Answer>,
+    shared: Arc<Shared>,
+    name: Arc<str>,
+    prefetch: u16,
+    currencies: Currencies,
+    clock: Arc<dyn Clock>,
+    link: Link,
+    _task: JoinSet<()>,
+}
+
+impl std::fmt::Debug for QueueSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueSource")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What receipts and the task have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Of the session whose deliveries may be answered.
+    generation: AtomicU64,
+    /// What is not answered stays unanswered until the channel closes, which gives it back in order.
+    stops: AtomicBool,
+}
+
+enum Event {
+    Delivered(Box<Delivered>),
+    Lost,
+    Failed(AmqpError),
+}
+
+struct Delivered {
+    generation: u64,
+    tag: u64,
+    properties: BasicProperties,
+    body: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+struct Answer {
+    generation: u64,
+    tag: u64,
+    is_done: bool,
+}
+
+enum Command {
+    Stop(oneshot::Sender<()>),
+    Withdraw(oneshot::Sender<()>),
+}
+
+impl QueueSource {
+    /// Connects, takes the lock, sees to the topology, and keeps a connection from then on. Takes no
+    /// message before it is asked.
+    ///
+    /// # Errors
+    /// [`AmqpError`] where the queue cannot be used, or not by this process.
+    pub async fn start(
+        broker: Broker,
+        currencies: Currencies,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AmqpError> {
+        let opened = Opened::first(&broker).await?;
+        let settings = broker.settings();
+        let (name, prefetch) = (settings.names.jobs_queue.as_str().into(), settings.prefetch);
+        let (events_sender, events) = mpsc::channel(usize::from(prefetch) + DELIVERIES_PER_CALL);
+        let (wants, wanted) = watch::channel(0);
+        let (commands, commands_waiting) = mpsc::channel(4);
+        let (answers, answers_waiting) = mpsc::channel(ANSWERS_WAITING);
+        let shared = Arc::new(Shared::default());
+        let link = Link::default();
+        link.set(true);
+        let supervisor = Supervisor {
+            broker,
+            events: events_sender,
+            wanted,
+            commands: commands_waiting,
+            answers: answers_waiting,
+            shared: Arc::clone(&shared),
+            link: link.clone(),
+            opened: Some(opened),
+            session: None,
+            opening: JoinSet::new(),
+        };
+        let mut task = JoinSet::new();
+        task.spawn(supervisor.run());
+        Ok(Self {
+            events,
+            stash: VecDeque::new(),
+            wants,
+            commands,
+            answers,
+            shared,
+            name,
+            prefetch,
+            currencies,
+            clock,
+            link,
+            _task: task,
+        })
+    }
+
+    /// Whether its connection stands.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.link.clone()
+    }
+
+    /// A message as an offer; none where it is void by now.
+    fn read(&self, delivered: Delivered) -> Option<Offered> {
+        if delivered.generation != self.shared.generation.load(Ordering::Acquire) {
+            return None;
+        }
+        let received_at = self.clock.wall();
+        telemetry::MessageReceived {
+            sent_at_s: *delivered.properties.timestamp(),
+            received_at,
+        }
+        .emit();
+        let (envelope, line) = message::envelope_of(&delivered.properties);
+        let provenance = Provenance {
+            origin: Origin::Queue,
+            source: Arc::clone(&self.name),
+            line,
+            envelope,
+            received_at,
+        };
+        let receipt = Box::new(QueueReceipt {
+            generation: delivered.generation,
+            tag: delivered.tag,
+            shared: Arc::clone(&self.shared),
+            answers: self.answers.clone(),
+        });
+        let body: Arc<[u8]> = delivered.body.into();
+        let read = match message::wrong_claim(&delivered.properties) {
+            Some(unreadable) => Err(Box::new(unreadable)),
+            None => wire::job::decode(&body, &self.currencies),
+        };
+        Some(match read {
+            Ok(job) => Offered::Job(Delivery {
+                job,
+                provenance,
+                body: Some(body),
+                again: None,
+                receipt,
+            }),
+            Err(unreadable) => Offered::Unreadable(UnreadableDelivery {
+                unreadable,
+                body,
+                provenance,
+                receipt,
+            }),
+        })
+    }
+
+    async fn command(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(command(reply)).await.is_ok() {
+            // Where it takes too long, the end of the process gives everything back.
+            drop(timeout(WITHDRAW_LIMIT, done).await);
+        }
+    }
+}
+
+enum Offered {
+    Job(Delivery),
+    Unreadable(UnreadableDelivery),
+}
+
+#[async_trait]
+impl Source for QueueSource {
+    async fn next(&mut self, max: usize) -> Result<Offer, SourceError> {
+        if let Some(offer) = self.stash.pop_front() {
+            return Ok(offer);
+        }
+        self.shared.stops.store(false, Ordering::Release);
+        let wanted = if max == 1 { 1 } else { self.prefetch };
+        self.wants.send_if_modified(|wants| {
+            // One that takes many is not made to take few: that is only how a long pause begins anew.
+            let grows = *wants < wanted;
+            *wants = wanted.max(*wants);
+            grows
+        });
+        let mut jobs = Vec::new();
+        loop {
+            let event = if jobs.is_empty() {
+                match self.events.recv().await {
+                    Some(event) => event,
+                    None => return Err(SourceError::new("consuming", "its task has ended")),
+                }
+            } else {
+                match self.events.try_recv() {
+                    Ok(event) => event,
+                    Err(_) => return Ok(Offer::Jobs(jobs)),
+                }
+            };
+            match event {
+                Event::Delivered(delivered) => match self.read(*delivered) {
+                    Some(Offered::Job(delivery)) => jobs.push(delivery),
+                    Some(Offered::Unreadable(message)) => {
+                        self.stash.push_back(Offer::Unreadable(message));
+                    }
+                    None => {}
+                },
+                Event::Lost => self.stash.push_back(Offer::Lost),
+                Event::Failed(error) => return Err(SourceError::new("consuming", error)),
+            }
+            let is_enough = jobs.len() >= max.clamp(1, DELIVERIES_PER_CALL);
+            if is_enough || !self.stash.is_empty() {
+                return Ok(if jobs.is_empty() {
+                    self.stash.pop_front().unwrap_or(Offer::Lost)
+                } else {
+                    Offer::Jobs(jobs)
+                });
+            }
+        }
+    }
+
+    async fn stop(&mut self) {
+        self.shared.stops.store(true, Ordering::Release);
+        self.wants.send_replace(0);
+        self.command(Command::Stop).await;
+    }
+
+    async fn withdraw(&mut self) {
+        self.shared.stops.store(true, Ordering::Release);
+        self.wants.send_replace(0);
+        self.command(Command::Withdraw).await;
+        // What was on its way is void and comes again.
+        self.stash.clear();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Failed(_) = event {
+                telemetry::BrokerLost {
+                    connection: "consuming",
+                    why: "it cannot be used any more",
+                }
+                .emit();
+            }
+        }
+    }
+}
+
+/// The right to acknowledge one delivery, as long as its session lasts.
+struct QueueReceipt {
+    generation: u64,
+    tag: u64,
+    shared: Arc<Shared>,
+    answers: mpsc::Sender<Answer>,
+}
+
+impl QueueReceipt {
+    async fn answer(&self, is_done: bool) {
+        if self.is_void() {
+            return;
+        }
+        let answer = Answer {
+            generation: self.generation,
+            tag: self.tag,
+            is_done,
+        };
+        // Where nobody takes answers any more, the message comes again.
+        drop(self.answers.send(answer).await);
+    }
+}
+
+#[async_trait]
+impl Receipt for QueueReceipt {
+    async fn done(self: Box<Self>, _outcome: &StoredOutcome) {
+        self.answer(true).await;
+    }
+
+    async fn back(self: Box<Self>, _why: Back) {
+        if !self.shared.stops.load(Ordering::Acquire) {
+            self.answer(false).await;
+        }
+    }
+
+    fn is_void(&self) -> bool {
+        self.generation != self.shared.generation.load(Ordering::Acquire)
+    }
+}
+
+/// A connection that holds the lock, with the topology seen to.
+struct Opened {
+    connection: Connection,
+    /// Holds the lock's queue; closed with the connection.
+    _lock: Channel,
+}
+
+impl Opened {
+    /// A worker that has just died may seem to hold the lock for a moment.
+    async fn first(broker: &Broker) -> Result<Self, AmqpError> {
+        let patient_until = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match Self::open(broker).await {
+                Err(AmqpError::Locked { .. }) if Instant::now() < patient_until => {
+                    sleep(LOCK_RETRY).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn open(broker: &Broker) -> Result<Self, AmqpError> {
+        let settings = broker.settings();
+        let connection = broker.connect("consuming").await?;
+        let lock = take_lock(&connection, broker).await?;
+        let topology = Topology::new(&settings.names, settings.results_max_length);
+        if settings.declare {
+            topology.declare(&connection).await?;
+        } else {
+            topology.find(&connection).await?;
+        }
+        Ok(Self {
+            connection,
+            _lock: lock,
+        })
+    }
+
+    /// Until it can be opened; or never, where that will not mend itself.
+    async fn again(broker: Broker) -> Result<Self, AmqpError> {
+        let mut waits = Broker::waits();
+        loop {
+            sleep(waits.next().unwrap_or(Duration::from_secs(30))).await;
+            match Self::open(&broker).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) if error.is_lasting() => return Err(error),
+                Err(error) => telemetry::BrokerNotFound {
+                    connection: "consuming",
+                    error: &error,
+                }
+                .emit(),
+            }
+        }
+    }
+}
+
+async fn take_lock(connection: &Connection, broker: &Broker) -> Result<Channel, AmqpError> {
+    let names = &broker.settings().names;
+    let channel = open_channel(connection).await?;
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    // Said, because a virtual host may make quorum queues of what does not say: these cannot lock.
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString("classic".into()),
+    );
+    let declared = channel.queue_declare(names.lock_queue.as_str().into(), options, arguments);
+    let doing = format!("taking the lock {}", names.lock_queue);
+    match within(ANSWER_LIMIT, &doing, declared).await {
+        Ok(_) => Ok(channel),
+        Err(AmqpError::Failed { source, .. })
+            if soft(&source) == Some(&AMQPSoftError::RESOURCELOCKED) =>
+        {
+            Err(AmqpError::Locked {
+                queue: names.jobs_queue.clone(),
+                lock: names.lock_queue.clone(),
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// One channel that consumes.
+struct Session {
+    channel: Channel,
+    consumer: Option<Consumer>,
+    acks: Acks,
+    generation: u64,
+    prefetch: u16,
+    /// When acknowledgements that wait are sent.
+    flush_at: Option<Instant>,
+}
+
+struct Supervisor {
+    broker: Broker,
+    events: mpsc::Sender<Event>,
+    wanted: watch::Receiver<u16>,
+    commands: mpsc::Receiver<Command>,
+    answers: mpsc::Receiver<Answer>,
+    shared: Arc<Shared>,
+    link: Link,
+    opened: Option<Opened>,
+    session: Option<Session>,
+    opening: JoinSet<Result<Opened, AmqpError>>,
+}
+
+/// What the task woke up for.
+enum Wake {
+    Command(Command),
+    Delivery(Option<lapin::Result<lapin::message::Delivery>>),
+    Answers(Vec<Answer>),
+    FlushIsDue,
+    Opened(Result<Opened, AmqpError>),
+    WantsChanged,
+    Look,
+    NobodyLeft,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        loop {
+            if let Err(error) = self.want().await {
+                self.lose(&error.to_string()).await;
+            }
+            let stepped = match self.wait().await {
+                Wake::NobodyLeft => return self.close().await,
+                Wake::Command(command) => self.obey(command).await,
+                Wake::Delivery(delivery) => self.deliver(delivery).await,
+                Wake::Answers(answers) => self.note(&answers).await,
+                Wake::FlushIsDue => self.flush().await,
+                Wake::Opened(Ok(opened)) => {
+                    telemetry::BrokerFound {
+                        connection: "consuming",
+                    }
+                    .emit();
+                    self.link.set(true);
+                    self.opened = Some(opened);
+                    Ok(())
+                }
+                Wake::Opened(Err(error)) => {
+                    drop(self.events.send(Event::Failed(error)).await);
+                    return;
+                }
+                Wake::WantsChanged => Ok(()),
+                Wake::Look => self.look(),
+            };
+            if let Err(why) = stepped {
+                self.lose(&why).await;
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let flush_at = self.session.as_ref().and_then(|session| session.flush_at);
+        let flush = async {
+            match flush_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut answers = Vec::new();
+        let consumer = self
+            .session
+            .as_mut()
+            .and_then(|session| session.consumer.as_mut());
+        tokio::select! {
+            command = self.commands.recv() => match command {
+                Some(command) => Wake::Command(command),
+                None => Wake::NobodyLeft,
+            },
+            _ = self.answers.recv_many(&mut answers, ANSWERS_WAITING) => Wake::Answers(answers),
+            () = flush => Wake::FlushIsDue,
+            delivery = next_of(consumer) => Wake::Delivery(delivery),
+            Some(opened) = self.opening.join_next() => match opened {
+                Ok(opened) => Wake::Opened(opened),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            changed = self.wanted.changed() => match changed {
+                Ok(()) => Wake::WantsChanged,
+                Err(_) => Wake::NobodyLeft,
+            },
+            () = sleep(LOOK_EVERY) => Wake::Look,
+        }
+    }
+
+    /// Sees that as much is consumed as is wanted.
+    async fn want(&mut self) -> Result<(), AmqpError> {
+        let wanted = *self.wanted.borrow_and_update();
+        let Some(opened) = &self.opened else {
+            return Ok(());
+        };
+        let has = self.session.as_ref().map_or(0, |session| session.prefetch);
+        if wanted <= has {
+            return Ok(());
+        }
+        let queue = self.broker.settings().names.jobs_queue.clone();
+        if let Some(session) = &mut self.session {
+            session.cancel().await?;
+            session.consume(&queue, wanted).await?;
+            return Ok(());
+        }
+        let mut session = Session {
+            channel: open_channel(&opened.connection).await?,
+            consumer: None,
+            acks: Acks::default(),
+            generation: self.shared.generation.load(Ordering::Acquire),
+            prefetch: 0,
+            flush_at: None,
+        };
+        session.consume(&queue, wanted).await?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<(), String> {
+        match command {
+            Command::Stop(reply) => {
+                let stopped = match &mut self.session {
+                    Some(session) => session.cancel().await,
+                    None => Ok(()),
+                };
+                // Nobody may wait for it any more.
+                drop(reply.send(()));
+                stopped.map_err(|error| error.to_string())
+            }
+            Command::Withdraw(reply) => {
+                // What receipts have said so far counts.
+                while let Ok(answer) = self.answers.try_recv() {
+                    self.take_note(answer);
+                }
+                let flushed = self.flush().await;
+                self.void();
+                if let Some(session) = self.session.take() {
+                    let closed = session.channel.close(200, "giving back".into());
+                    drop(within(ANSWER_LIMIT, "giving back", closed).await);
+                }
+                drop(reply.send(()));
+                flushed
+            }
+        }
+    }
+
+    async fn deliver(
+        &mut self,
+        delivery: Option<lapin::Result<lapin::message::Delivery>>,
+    ) -> Result<(), String> {
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        let delivery = match delivery {
+            Some(Ok(delivery)) => delivery,
+            Some(Err(error)) => return Err(format!("the consumer was ended: {error}")),
+            None => {
+                return Err("the consumer was ended: its queue is gone, perhaps".to_owned());
+            }
+        };
+        session.acks.came(delivery.delivery_tag);
+        let delivered = Delivered {
+            generation: session.generation,
+            tag: delivery.delivery_tag,
+            properties: delivery.properties,
+            body: delivery.data,
+        };
+        // The queue of events has room for all that the prefetch lets through.
+        drop(
+            self.events
+                .send(Event::Delivered(Box::new(delivered)))
+                .await,
+        );
+        Ok(())
+    }
+
+    fn take_note(&mut self, answer: Answer) -> Option<u64> {
+        let session = self.session.as_mut()?;
+        if session.generation != answer.generation {
+            return None;
+        }
+        if !answer.is_done {
+            session.acks.gone(answer.tag);
+            return Some(answer.tag);
+        }
+        session.acks.done(answer.tag);
+        session
+            .flush_at
+            .get_or_insert_with(|| Instant::now() + ACK_DELAY);
+        None
+    }
+
+    async fn note(&mut self, answers: &[Answer]) -> Result<(), String> {
+        for answer in answers {
+            if let Some(tag) = self.take_note(*answer)
+                && let Some(session) = &self.session
+            {
+                let options = BasicNackOptions {
+                    multiple: false,
+                    requeue: true,
+                };
+                let given_back = session.channel.basic_nack(tag, options);
+                within(ACK_LIMIT, "giving a message back", given_back)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), String> {
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        session.flush_at = None;
+        for ack in session.acks.take() {
+            let options = BasicAckOptions {
+                multiple: ack.multiple,
+            };
+            let acknowledged = session.channel.basic_ack(ack.tag, options);
+            within(ACK_LIMIT, "acknowledging", acknowledged)
+                .await
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// A connection may end without a word on the consumer's stream.
+    fn look(&self) -> Result<(), String> {
+        let is_up = self
+            .opened
+            .as_ref()
+            .is_none_or(|opened| opened.connection.status().connected());
+        let is_open = self
+            .session
+            .as_ref()
+            .is_none_or(|session| session.channel.status().connected());
+        if is_up && is_open {
+            Ok(())
+        } else {
+            Err("the connection broke".to_owned())
+        }
+    }
+
+    /// From now on nothing that was delivered can be answered.
+    fn void(&self) {
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The connection, or what is consumed on it, is lost: begins anew.
+    async fn lose(&mut self, why: &str) {
+        let Some(opened) = self.opened.take() else {
+            return;
+        };
+        self.void();
+        self.link.set(false);
+        telemetry::BrokerLost {
+            connection: "consuming",
+            why,
+        }
+        .emit();
+        if self.session.take().is_some() {
+            drop(self.events.send(Event::Lost).await);
+        }
+        let closed = opened.connection.close(200, "beginning anew".into());
+        // The lock goes with it; a connection that is broken needs no farewell.
+        drop(timeout(LOOK_EVERY, closed).await);
+        self.opening.spawn(Opened::again(self.broker.clone()));
+    }
+
+    async fn close(mut self) {
+        let flushed = self.flush().await;
+        self.void();
+        if let Some(opened) = self.opened.take() {
+            let closed = opened.connection.close(200, "done".into());
+            drop(timeout(ANSWER_LIMIT, closed).await);
+        }
+        drop(flushed);
+    }
+}
+
+impl Session {
+    async fn consume(&mut self, queue: &str, prefetch: u16) -> Result<(), AmqpError> {
+        let set = self.channel.basic_qos(prefetch, BasicQosOptions::default());
+        within(ANSWER_LIMIT, "setting the prefetch", set).await?;
+        let consuming = self.channel.basic_consume(
+            queue.into(),
+            ShortString::default(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let doing = format!("consuming {queue}");
+        self.consumer = Some(within(ANSWER_LIMIT, &doing, consuming).await?);
+        self.prefetch = prefetch;
+        Ok(())
+    }
+
+    /// Takes no more; what was taken can still be answered.
+    async fn cancel(&mut self) -> Result<(), AmqpError> {
+        if let Some(consumer) = self.consumer.take() {
+            let cancelled = self
+                .channel
+                .basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            within(ANSWER_LIMIT, "ending the consumer", cancelled).await?;
+        }
+        self.prefetch = 0;
+        Ok(())
+    }
+}
+
+/// The next delivery; never where nothing is consumed. Safe to drop while it waits.
+async fn next_of(
+    consumer: Option<&mut Consumer>,
+) -> Option<lapin::Result<lapin::message::Delivery>> {
+    match consumer {
+        Some(consumer) => {
+            std::future::poll_fn(|context| Pin::new(&mut *consumer).poll_next(context)).await
+        }
+        None => std::future::pending().await,
+    }
+}
