@@ -141,6 +141,8 @@ def in_words(fault):
         return "returned: no queue is bound there (tanda topology --declare)"
     if isinstance(fault, pika.exceptions.NackError):
         return "refused by the broker: the queue may be full"
+    if isinstance(fault, pika.exceptions.ChannelClosedByBroker):
+        return f"refused by the broker: {fault.reply_text}"
     return f"{fault!r}; the broker may have it or not"
 
 
