@@ -332,7 +332,7 @@ impl QueueReceipt {
             is_done,
         };
         // Where nobody takes answers any more, the message comes again.
-        drop(self.answers.send(answer).await);
+        self.answers.send(answer).await.ok();
     }
 }
 
@@ -577,7 +577,7 @@ impl Supervisor {
                     None => Ok(()),
                 };
                 // Nobody may wait for it any more.
-                drop(reply.send(()));
+                reply.send(()).ok();
                 stopped.map_err(|error| error.to_string())
             }
             Command::Withdraw(reply) => {
@@ -591,7 +591,7 @@ impl Supervisor {
                     let closed = session.channel.close(200, "giving back".into());
                     drop(within(ANSWER_LIMIT, "giving back", closed).await);
                 }
-                drop(reply.send(()));
+                reply.send(()).ok();
                 flushed
             }
         }

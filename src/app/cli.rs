@@ -24,6 +24,14 @@ Examples:
 
 Ends with 0 where every row is good, else with 3.";
 
+const WORKER_HELP: &str = "\
+It runs until it is stopped. RabbitMQ is where the setting amqp.url says; one worker has the queue, a
+second is refused. /metrics, /livez, /readyz and /startupz are served where metrics.listen says.
+
+Examples:
+  tanda topology --declare                 make queues and exchanges, once
+  TANDA_AMQP__URL=amqp://localhost tanda worker";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   tanda run payroll.csv --simulate --yes     a rehearsal: no money moves
@@ -96,6 +104,9 @@ pub(super) enum Command {
     /// Check a file, ask for confirmation, apply every row once, write the result file
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Take jobs from RabbitMQ, apply each once, publish what became of it
+    #[command(after_help = WORKER_HELP)]
+    Worker,
     /// Tell everything that is known of one job: what became of its money, and how that is known
     Explain(ExplainArgs),
     /// Show what is in doubt, with its money; exit code 7 where something is

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use super::config::{BankConfig, Config};
 use super::exit::{Exit, Failure};
 use super::streams::tell;
+use crate::amqp::{AmqpError, Broker, BrokerSettings, Names};
 use crate::bank::{BankClient, BankSettings, BankSetupError, BaseUrl, TokenSource};
 use crate::domain::digest::Digest;
 use crate::engine::SystemClock;
@@ -200,6 +202,57 @@ fn bank_failure(error: BankSetupError) -> Failure {
 pub(super) fn lists_at_once(faults: &str) -> Result<bool, Failure> {
     let faults = Faults::parse(faults).map_err(|error| Failure::new(Exit::Usage, error))?;
     Ok(faults.list_lag.is_zero() && faults.rate(FaultKind::Late) == Rate::default())
+}
+
+/// RabbitMQ, as the settings say; connects to nobody.
+pub(super) fn broker(config: &Config) -> Result<Broker, Failure> {
+    let amqp = &config.amqp;
+    let url = match (&amqp.url, &amqp.url_file) {
+        (Some(url), _) => url.expose_secret().to_owned(),
+        (None, Some(path)) => std::fs::read_to_string(path)
+            .with_context(|| format!("amqp.url_file {} cannot be read", path.display()))
+            .map_err(|error| Failure::new(Exit::Credentials, error))?,
+        (None, None) => {
+            let error = anyhow!(
+                "there is no RabbitMQ to use: give its URL in TANDA_AMQP__URL, or name a file that \
+                 holds it in amqp.url_file"
+            );
+            return Err(Failure::new(Exit::Usage, error));
+        }
+    };
+    let mut settings = BrokerSettings::parse(&url, amqp.allow_plain).map_err(amqp_failure)?;
+    let ca_pem = amqp.ca_file.as_ref().map(|path| {
+        std::fs::read_to_string(path)
+            .with_context(|| format!("amqp.ca_file {} cannot be read", path.display()))
+            .map_err(|error| Failure::new(Exit::Usage, error))
+    });
+    settings.ca_pem = ca_pem.transpose()?;
+    settings.names = Names {
+        jobs_exchange: amqp.jobs_exchange.clone(),
+        jobs_queue: amqp.jobs_queue.clone(),
+        results_exchange: amqp.results_exchange.clone(),
+        results_queue: amqp.results_queue.clone(),
+        dead_exchange: amqp.dead_exchange.clone(),
+        dead_queue: amqp.dead_queue.clone(),
+        lock_queue: amqp.lock_queue.clone(),
+    };
+    settings.results_max_length = amqp.results_max_length;
+    settings.declare = amqp.declare;
+    settings.prefetch = amqp.prefetch;
+    Ok(Broker::new(settings))
+}
+
+/// RabbitMQ cannot be used.
+pub(super) fn amqp_failure(error: AmqpError) -> Failure {
+    let exit = match &error {
+        AmqpError::Url(_) => Exit::Usage,
+        error if error.is_refusal() => Exit::Credentials,
+        AmqpError::Failed { .. }
+        | AmqpError::Timeout { .. }
+        | AmqpError::Locked { .. }
+        | AmqpError::Differs(_) => Exit::Unusable,
+    };
+    Failure::new(exit, anyhow::Error::new(error).context("no job was taken"))
 }
 
 /// A world as its settings say.

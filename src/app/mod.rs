@@ -88,6 +88,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Init => commands::init::init(config),
             Command::Check(args) => commands::check::check(config, &args),
             Command::Run(args) => commands::run::run(config, args).await,
+            Command::Worker => commands::worker::worker(config).await,
             Command::Explain(args) => commands::explain::explain(&load(config)?, &args),
             Command::Status(args) => commands::status::status(&load(config)?, &args),
             Command::Doctor(args) => commands::doctor::doctor(config, &args).await,

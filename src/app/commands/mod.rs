@@ -26,6 +26,7 @@ pub(super) mod run;
 pub(super) mod settle;
 pub(super) mod simulator;
 pub(super) mod status;
+pub(super) mod worker;
 
 use anyhow::anyhow;
 
