@@ -552,7 +552,11 @@ impl Supervisor {
         }
         let queue = self.broker.settings().names.jobs_queue.clone();
         if let Some(session) = &mut self.session {
-            session.cancel().await?;
+            // What was on its way to the old consumer comes before whatever the new one gets.
+            for delivery in session.cancel().await? {
+                let delivered = session.take(delivery);
+                self.events.send(delivered).await.ok();
+            }
             session.consume(&queue, wanted).await?;
             return Ok(());
         }
@@ -572,8 +576,9 @@ impl Supervisor {
     async fn obey(&mut self, command: Command) -> Result<(), String> {
         match command {
             Command::Stop(reply) => {
+                // What was on its way goes back with the channel.
                 let stopped = match &mut self.session {
-                    Some(session) => session.cancel().await,
+                    Some(session) => session.cancel().await.map(drop),
                     None => Ok(()),
                 };
                 // Nobody may wait for it any more.
@@ -611,19 +616,9 @@ impl Supervisor {
                 return Err("the consumer was ended: its queue is gone, perhaps".to_owned());
             }
         };
-        session.acks.came(delivery.delivery_tag);
-        let delivered = Delivered {
-            generation: session.generation,
-            tag: delivery.delivery_tag,
-            properties: delivery.properties,
-            body: delivery.data,
-        };
+        let delivered = session.take(delivery);
         // The queue of events has room for all that the prefetch lets through.
-        drop(
-            self.events
-                .send(Event::Delivered(Box::new(delivered)))
-                .await,
-        );
+        self.events.send(delivered).await.ok();
         Ok(())
     }
 
@@ -748,16 +743,34 @@ impl Session {
         Ok(())
     }
 
-    /// Takes no more; what was taken can still be answered.
-    async fn cancel(&mut self) -> Result<(), AmqpError> {
-        if let Some(consumer) = self.consumer.take() {
-            let cancelled = self
-                .channel
-                .basic_cancel(consumer.tag(), BasicCancelOptions::default());
-            within(ANSWER_LIMIT, "ending the consumer", cancelled).await?;
-        }
+    fn take(&mut self, delivery: lapin::message::Delivery) -> Event {
+        self.acks.came(delivery.delivery_tag);
+        Event::Delivered(Box::new(Delivered {
+            generation: self.generation,
+            tag: delivery.delivery_tag,
+            properties: delivery.properties,
+            body: delivery.data,
+        }))
+    }
+
+    /// Takes no more; what was taken can still be answered. What was on its way.
+    async fn cancel(&mut self) -> Result<Vec<lapin::message::Delivery>, AmqpError> {
         self.prefetch = 0;
-        Ok(())
+        let Some(mut consumer) = self.consumer.take() else {
+            return Ok(Vec::new());
+        };
+        let cancelled = self
+            .channel
+            .basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        within(ANSWER_LIMIT, "ending the consumer", cancelled).await?;
+        let rest = async {
+            let mut rest = Vec::new();
+            while let Some(delivery) = next_of(Some(&mut consumer)).await {
+                rest.push(delivery?);
+            }
+            Ok(rest)
+        };
+        within(ANSWER_LIMIT, "ending the consumer", rest).await
     }
 }
 

@@ -83,6 +83,8 @@ impl River {
                     .await
             }
             Wish::Reconcile(None) => self.ask_about_all(request).await,
+            // Only a process that pays can do it: it stays on record for the next.
+            Wish::Redrive { .. } if self.takes_up_for_orders => Ok(()),
             Wish::Redrive {
                 entity_id,
                 generation,

@@ -17,7 +17,7 @@ use crate::domain::job::{CardId, EntityId};
 use crate::engine::EngineError;
 use crate::engine::flight::Again;
 use crate::engine::orders::{LetGo, Order, What};
-use crate::engine::pause::Pause;
+use crate::engine::pause::{Pause, PauseCause};
 use crate::engine::ports::{Back, HeldJob, JobRef, LedgerError, Provenance};
 use crate::engine::publish::{Published, publish};
 use crate::engine::receipts::Receipts;
@@ -215,7 +215,12 @@ impl River {
     /// Ends when a pause has lasted so long that what was taken goes back; never where it need not.
     pub(in crate::engine) fn long_pause(&self) -> impl Future<Output = ()> + use<> {
         let after = self.tower.settings.holding.map(|it| it.give_back_after);
-        let since = self.pause.as_ref().map(|pause| pause.since);
+        // Before the first job there is nothing to give back.
+        let pause = self
+            .pause
+            .as_ref()
+            .filter(|pause| pause.cause != PauseCause::Starting);
+        let since = pause.map(|pause| pause.since);
         let due = since.zip(after).filter(|_| !self.gave_back);
         let clocks = Arc::clone(&self.tower.clocks);
         async move {

@@ -28,10 +28,11 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// 22,000 with 16,000; but the log that a restart must read, and the pause of the commit that does
 /// the checkpoint, grow with it.
 const WAL_CHECKPOINT_PAGES: i64 = 4_000;
-/// Memory for pages, of the writer: the inner pages of the indices of some ten million jobs.
-const WRITER_CACHE_KIB: i64 = 32 * 1024;
+/// Memory for pages, of the writer: the inner pages of the indices of some five million jobs. With a
+/// larger ledger the kernel has them. A worker is to stay under 64 MiB as a whole.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// Memory for pages, of the reader.
-const READER_CACHE_KIB: i64 = 16 * 1024;
+const READER_CACHE_KIB: i64 = 8 * 1024;
 /// How many statements stay prepared: more than there are.
 const STATEMENTS: usize = 64;
 /// How long to wait for another process that holds the file, such as one that copies it.
