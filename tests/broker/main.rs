@@ -1,4 +1,5 @@
 //! Tests with real RabbitMQ nodes, which they start and kill themselves.
 
+mod faults;
 mod flow;
 mod support;
