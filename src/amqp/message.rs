@@ -104,11 +104,10 @@ pub fn of_letter(outcome: &StoredOutcome, letter: &Letter) -> BasicProperties {
     let message = OutcomeMessage::decode(&outcome.body);
     let bank = message.as_ref().and_then(|message| message.bank.as_ref());
     let first_error = bank.and_then(|bank| bank.errors.first());
-    let reason = message.as_ref().and_then(|message| message.reason.clone());
-    let reason = match (reason, &letter.words) {
-        (Some(reason), Some(words)) => Some(format!("{reason}: {words}")),
-        (reason, words) => reason.or_else(|| words.clone()),
-    };
+    let reason = message
+        .as_ref()
+        .and_then(|message| message.reason.as_deref());
+    let reason = letter.words.as_deref().or(reason);
     let mut headers = headers_of(&outcome.envelope);
     let mut add = |name: &str, text: Option<&str>| {
         if let Some(text) = text {
@@ -118,7 +117,7 @@ pub fn of_letter(outcome: &StoredOutcome, letter: &Letter) -> BasicProperties {
     let event_id = outcome.event_id.to_string();
     add("tanda-status", Some(outcome.status.as_str()));
     add("tanda-event-id", Some(&event_id));
-    add("tanda-reason", reason.as_deref());
+    add("tanda-reason", reason);
     add(
         "tanda-error-code",
         first_error.map(|it| it.error_code.as_str()),

@@ -133,7 +133,7 @@ const fn means(cause: &PauseCause) -> &'static str {
         | PauseCause::DiskNearlyFull { .. }
         | PauseCause::ResultsNotRead
         | PauseCause::Person { .. } => {
-            "What is not done yet waits: no row is lost, nothing was sent twice."
+            "What is not done yet waits: nothing is lost, nothing was sent twice."
         }
     }
 }

@@ -124,8 +124,10 @@ pub(super) fn of_invalid(
 
 /// The letter of a message that is no valid job.
 pub(super) fn letter_of_invalid(message: &UnreadableDelivery) -> Option<Letter> {
+    let unreadable = &message.unreadable;
     Some(Letter {
         body: message.body.clone(),
-        words: Some(message.unreadable.words.clone()),
+        // Its own reason: another message with the same body may have been refused for another one.
+        words: Some(format!("{}: {}", unreadable.reason, unreadable.words)),
     })
 }

@@ -456,7 +456,7 @@ pub struct StoredOutcome {
 pub struct Letter {
     /// Its body.
     pub body: Arc<[u8]>,
-    /// Why it is dead, for people, where that is more than the outcome says.
+    /// Why it is dead, in a stable word and for people, where that is more than the outcome says.
     pub words: Option<String>,
 }
 

@@ -24,17 +24,39 @@ async fn every_job_has_its_outcome_and_every_dead_one_its_letter() {
     headers.insert("traceparent".into(), AMQPValue::LongString(TRACE.into()));
     headers.insert("batch_id".into(), AMQPValue::LongString("b_1".into()));
     headers.insert("line".into(), AMQPValue::LongInt(17));
-    let properties = json().with_correlation_id("c-1".into()).with_headers(headers);
+    let properties = json()
+        .with_correlation_id("c-1".into())
+        .with_headers(headers);
     let good = job("GOOD-1", 1, 5_000);
-    client.publish(&names.jobs_exchange, &good, properties).await;
-    let first = stage.finals(&client, 1).await.remove("GOOD-1").expect("ours");
-    assert_eq!((first.key.as_str(), first.status().as_str()), ("succeeded", "succeeded"));
-    assert_eq!(first.properties.correlation_id().as_ref().map(|it| it.as_str()), Some("c-1"));
+    client
+        .publish(&names.jobs_exchange, &good, properties)
+        .await;
+    let first = stage
+        .finals(&client, 1)
+        .await
+        .remove("GOOD-1")
+        .expect("ours");
+    assert_eq!(
+        (first.key.as_str(), first.status().as_str()),
+        ("succeeded", "succeeded")
+    );
+    assert_eq!(
+        first
+            .properties
+            .correlation_id()
+            .as_ref()
+            .map(|it| it.as_str()),
+        Some("c-1")
+    );
     assert_eq!(first.header("traceparent").as_deref(), Some(TRACE));
     assert_eq!(first.header("replay").as_deref(), Some("false"));
     assert_eq!(first.text("/batch_id"), "b_1");
     assert_eq!(first.json()["line"], 17);
-    let message_id = first.properties.message_id().as_ref().map(|it| it.as_str().to_owned());
+    let message_id = first
+        .properties
+        .message_id()
+        .as_ref()
+        .map(|it| it.as_str().to_owned());
     assert_eq!(message_id, Some(first.text("/event_id")));
 
     // A copy, a copy that says something else, a withdrawal of what is not there, and no job at all.
@@ -43,7 +65,9 @@ async fn every_job_has_its_outcome_and_every_dead_one_its_letter() {
     for body in [good.as_slice(), &job("GOOD-1", 1, 6_000), poor, not_a_job] {
         client.publish(&names.jobs_exchange, body, json()).await;
     }
-    let results = client.take_until(&names.results_queue, |all| all.len() >= 4).await;
+    let results = client
+        .take_until(&names.results_queue, |all| all.len() >= 4)
+        .await;
     let replay = by_status(&results, "succeeded");
     assert_eq!(replay[0].body, first.body, "I4");
     assert_eq!(replay[0].header("replay").as_deref(), Some("true"));
@@ -53,19 +77,30 @@ async fn every_job_has_its_outcome_and_every_dead_one_its_letter() {
     assert_eq!(by_status(&results, "rejected").len(), 1);
     assert_eq!(by_status(&results, "conflict").len(), 1);
 
-    let dead = client.take_until(&names.dead_queue, |all| all.len() >= 3).await;
+    let dead = client
+        .take_until(&names.dead_queue, |all| all.len() >= 3)
+        .await;
     assert_eq!(dead.len(), 3);
     for letter in &dead {
-        assert_eq!(letter.header("tanda-status").as_deref(), Some(letter.key.as_str()));
+        assert_eq!(
+            letter.header("tanda-status").as_deref(),
+            Some(letter.key.as_str())
+        );
         let event_id = letter.header("tanda-event-id");
-        let is_told = results.iter().any(|it| Some(it.text("/event_id")) == event_id);
+        let is_told = results
+            .iter()
+            .any(|it| Some(it.text("/event_id")) == event_id);
         assert!(is_told, "{letter:?}");
         match letter.key.as_str() {
             "rejected" => {
                 assert_eq!(letter.entity_id(), "POOR-1");
                 assert_eq!(letter.header("tanda-http-status").as_deref(), Some("422"));
                 assert!(letter.header("tanda-error-code").is_some());
-                assert!(letter.header("tanda-log-id").is_some_and(|id| id.starts_with("log_")));
+                assert!(
+                    letter
+                        .header("tanda-log-id")
+                        .is_some_and(|id| id.starts_with("log_"))
+                );
             }
             "conflict" => assert_eq!(letter.body, job("GOOD-1", 1, 6_000)),
             "invalid" => {
@@ -97,7 +132,13 @@ async fn a_second_worker_on_the_same_queue_is_refused_by_name() {
         other.desk.set(setting, value);
     }
     let said = other.ends(8, &["worker"]);
-    assert!(said.contains(&format!("another worker has the queue {}", stage.names.jobs_queue)), "{said}");
+    assert!(
+        said.contains(&format!(
+            "another worker has the queue {}",
+            stage.names.jobs_queue
+        )),
+        "{said}"
+    );
     let client = stage.client().await;
     stage.publish(&client, &[job("J-1", 1, 1_000)]).await;
     stage.finals(&client, 1).await;
@@ -112,7 +153,10 @@ async fn a_reply_is_a_courtesy() {
     let client = stage.client().await;
     let options = lapin::options::QueueDeclareOptions::default();
     let reply_to = format!("{}.replies", stage.names.jobs_queue);
-    let made = client.channel.queue_declare(reply_to.as_str().into(), options, FieldTable::default());
+    let made =
+        client
+            .channel
+            .queue_declare(reply_to.as_str().into(), options, FieldTable::default());
     made.await.expect("a queue");
     for (entity_id, reply_to) in [
         ("A", reply_to.as_str()),
@@ -122,7 +166,13 @@ async fn a_reply_is_a_courtesy() {
         let properties = json()
             .with_correlation_id(entity_id.into())
             .with_reply_to(reply_to.into());
-        client.publish(&stage.names.jobs_exchange, &job(entity_id, 1, 1_000), properties).await;
+        client
+            .publish(
+                &stage.names.jobs_exchange,
+                &job(entity_id, 1, 1_000),
+                properties,
+            )
+            .await;
     }
     stage.finals(&client, 3).await;
     let replies = client.take_until(&reply_to, |all| !all.is_empty()).await;

@@ -1,5 +1,7 @@
 //! Tests with real RabbitMQ nodes, which they start and kill themselves.
 
+mod bad_input;
+mod cluster;
 mod faults;
 mod flow;
 mod support;

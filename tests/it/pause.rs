@@ -449,7 +449,7 @@ fn f29_a_token_that_expires_in_mid_run_and_comes_back_hurts_no_job() {
     let (code, said) = run.ends();
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("no row is lost, nothing was sent twice"),
+        said.contains("nothing is lost, nothing was sent twice"),
         "{said}"
     );
     assert_eq!(outcomes(&desk), all_succeeded(1_000));

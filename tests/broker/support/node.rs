@@ -181,7 +181,10 @@ impl Node {
     pub(crate) fn kill(&mut self) {
         let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap_or_default();
         let killed = Command::new("kill").args(["-9", pid.trim()]).status();
-        assert!(killed.expect("kill runs").success(), "the node {pid:?} runs");
+        assert!(
+            killed.expect("kill runs").success(),
+            "the node {pid:?} runs"
+        );
         self.forget_keeper();
     }
 
@@ -211,7 +214,13 @@ impl Node {
     /// Ready and unacknowledged messages of each queue.
     pub(crate) fn depths(&self) -> BTreeMap<String, (u64, u64)> {
         let columns = ["name", "messages_ready", "messages_unacknowledged"];
-        let told = self.ctl(&[&["list_queues", "--quiet", "--no-table-headers"], &columns[..]].concat());
+        let told = self.ctl(
+            &[
+                &["list_queues", "--quiet", "--no-table-headers"],
+                &columns[..],
+            ]
+            .concat(),
+        );
         let mut depths = BTreeMap::new();
         for line in told.lines() {
             let mut cells = line.split('\t');
@@ -244,4 +253,36 @@ fn told(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
+}
+
+/// Three nodes that share their queues.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    _folder: TempDir,
+}
+
+impl Cluster {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let epmd_port = free_port();
+        let mut nodes: Vec<_> = ["t0", "t1", "t2"]
+            .into_iter()
+            .map(|name| Node::made(folder.path(), name, epmd_port, ""))
+            .collect();
+        // One after another: the first makes the cookie, and three that boot at once take no less time
+        // on two cores.
+        for node in &mut nodes {
+            node.boot();
+        }
+        let (first, others) = nodes.split_first().expect("three");
+        for other in others {
+            other.ctl(&["stop_app"]);
+            other.ctl(&["join_cluster", first.name()]);
+            other.ctl(&["start_app"]);
+        }
+        Self {
+            nodes,
+            _folder: folder,
+        }
+    }
 }

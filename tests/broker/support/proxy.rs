@@ -37,7 +37,9 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// One in front of this port.
     pub(crate) async fn before(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has ports");
         let own_port = listener.local_addr().expect("bound").port();
         let behaviour = Arc::new(Behaviour {
             bytes_left: AtomicI64::new(-1),
@@ -149,11 +151,15 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, behaviour: &Behavio
         let Ok(read @ 1..) = read else { break };
         let may = behaviour.passes(read);
         let written = if is_up {
-            server.write_all(up.get(..may).expect("not more than was read")).await
+            server
+                .write_all(up.get(..may).expect("not more than was read"))
+                .await
         } else if behaviour.swallows.load(Ordering::SeqCst) {
             Ok(())
         } else {
-            client.write_all(down.get(..may).expect("not more than was read")).await
+            client
+                .write_all(down.get(..may).expect("not more than was read"))
+                .await
         };
         if may < read || written.is_err() {
             break;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
-};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::Value;
@@ -73,7 +71,8 @@ impl Client {
 
     /// Publishes, confirmed and routed.
     pub(crate) async fn publish(&self, exchange: &str, body: &[u8], properties: BasicProperties) {
-        self.publish_all(exchange, &[(body.to_vec(), properties)]).await;
+        self.publish_all(exchange, &[(body.to_vec(), properties)])
+            .await;
     }
 
     /// Publishes all of these in their order, confirmed.

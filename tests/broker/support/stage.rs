@@ -85,7 +85,9 @@ impl Stage {
     /// Publishes jobs.
     pub(crate) async fn publish(&self, client: &Client, jobs: &[Vec<u8>]) {
         let messages: Vec<_> = jobs.iter().map(|body| (body.clone(), json())).collect();
-        client.publish_all(&self.names.jobs_exchange, &messages).await;
+        client
+            .publish_all(&self.names.jobs_exchange, &messages)
+            .await;
     }
 
     /// The final outcomes of so many jobs, each event once.
@@ -121,7 +123,10 @@ pub(crate) fn finals_of(all: &[Message]) -> BTreeMap<String, Message> {
     let mut finals: BTreeMap<String, Message> = BTreeMap::new();
     for message in all {
         let json = message.json();
-        let of_job = matches!(message.status().as_str(), "succeeded" | "rejected" | "not_sent");
+        let of_job = matches!(
+            message.status().as_str(),
+            "succeeded" | "rejected" | "not_sent"
+        );
         if json.get("final") != Some(&true.into()) || !of_job {
             continue;
         }
