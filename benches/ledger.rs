@@ -16,8 +16,9 @@ use tanda::domain::money::Currencies;
 use tanda::domain::outcome::Status;
 use tanda::domain::time::{Moment, Timestamp};
 use tanda::domain::verdict::Verdict;
-use tanda::engine::ports::{AttemptNote, Begun, Intent, Ledger, Settlement, StoredOutcome};
+use tanda::engine::ports::{AttemptNote, Begun, Intent, Ledger, Origin, Settlement, StoredOutcome};
 use tanda::ledger::{Binding, SqliteLedger};
+use tanda::wire::envelope::Envelope;
 use tokio::task::JoinSet;
 
 /// Concurrent callers, and how many jobs they settle together.
@@ -139,6 +140,8 @@ fn intent(number: u64) -> Intent {
         job,
         generation: Generation::FIRST,
         key,
+        origin: Origin::Queue,
+        envelope: Envelope::default(),
         source: "payroll.csv".to_owned(),
         line: Some(number),
         again_by: None,
@@ -173,6 +176,9 @@ fn settlement(intent: Intent) -> Settlement {
             body: vec![b'x'; BODY_BYTES],
             settled_at: now,
             published: false,
+            origin: Origin::Queue,
+            envelope: Envelope::default(),
+            letter: None,
         },
         intent,
     }

@@ -205,6 +205,7 @@ mod tests {
             cause,
             since,
             until: ends.then_some(since),
+            wants_trial: false,
         };
         let about = Circumstances {
             token_file: token_file.map(PathBuf::from),

@@ -17,8 +17,8 @@ use tanda::domain::request::{EvidenceText, Person, Request, Ruling, Wish};
 use tanda::domain::time::{Moment, Timestamp};
 use tanda::domain::verdict::{Deferral, Refusal, RefusalError, Unclarity, UnclearCause, Verdict};
 use tanda::engine::ports::{
-    Answer, AskNote, Begun, Control, Intent, JobRef, Ledger, OpenJob, Settlement, Sight, Standing,
-    StoredOutcome,
+    Answer, AskNote, Begun, Control, Intent, JobRef, Ledger, OpenJob, Origin, Settlement, Sight,
+    Standing, StoredOutcome,
 };
 use tanda::ledger::{Binding, MemoryLedger, SqliteLedger};
 use tempfile::TempDir;
@@ -113,7 +113,10 @@ async fn open_jobs(ledger: &dyn Ledger) -> Vec<OpenJob> {
 }
 
 async fn to_publish(ledger: &dyn Ledger) -> Vec<StoredOutcome> {
-    ledger.unpublished(1_000).await.expect("outcomes")
+    ledger
+        .unpublished(&Origin::ALL, 1_000)
+        .await
+        .expect("outcomes")
 }
 
 async fn nothing_is_known_of_an_id_that_was_never_seen(ledger: &dyn Ledger) {
@@ -247,6 +250,7 @@ async fn an_open_job_reads_back_as_it_was_recorded(ledger: &dyn Ledger) {
         attempts: vec![],
         doubt: None,
         person_needed: false,
+        was_held: false,
         panics: 0,
     };
     let full = Intent {
@@ -417,7 +421,7 @@ async fn what_was_published_is_not_offered_again(ledger: &dyn Ledger) {
         ledger.settle(settlement).await.expect("settled");
     }
     assert_eq!(to_publish(ledger).await, outcomes);
-    let two = ledger.unpublished(2).await.expect("outcomes");
+    let two = ledger.unpublished(&Origin::ALL, 2).await.expect("outcomes");
     assert_eq!(two, outcomes[..2]);
     let unknown = fact("never", "").event_id;
     let marks = vec![outcomes[0].event_id, unknown, outcomes[2].event_id];
@@ -805,7 +809,7 @@ async fn answer(ledger: &dyn Ledger, call: Call) -> Result<String, ()> {
             let after = after.map(|number| reference(&intent(name(number))));
             told(ledger.unsettled(after, limit).await)
         }
-        Call::Unpublished(limit) => told(ledger.unpublished(limit).await),
+        Call::Unpublished(limit) => told(ledger.unpublished(&Origin::ALL, limit).await),
         Call::MarkPublished(intent, status) => {
             let marks = vec![outcome(&intent, status).event_id];
             told(

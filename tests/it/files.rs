@@ -12,11 +12,12 @@ use tanda::domain::key::EventId;
 use tanda::domain::money::{Currencies, Currency};
 use tanda::domain::outcome::Status;
 use tanda::domain::time::Timestamp;
-use tanda::engine::ports::{Clock, Source as _, StoredOutcome};
+use tanda::engine::ports::{Back, Clock, Delivery, Offer, Origin, Source as _, StoredOutcome};
 use tanda::files::{
     Checked, Decimal, DecimalReading, Delimiter, FileSource, FilesError, FixWriter, OriginalRows,
     ReadingRules, ResultWriter, RowContent, RowResult, Spool, check,
 };
+use tanda::wire::envelope::Envelope;
 
 use crate::support::payroll::HEADER;
 
@@ -806,6 +807,7 @@ async fn the_good_rows_of_a_file_are_offered_without_the_bad_ones() {
     let offered: Vec<_> = source
         .next(500)
         .await
+        .map(jobs_of)
         .expect("rows")
         .into_iter()
         .map(|delivery| {
@@ -816,7 +818,7 @@ async fn the_good_rows_of_a_file_are_offered_without_the_bad_ones() {
         })
         .collect();
     assert_eq!(offered, [("A".to_owned(), 100), ("F".to_owned(), 300)]);
-    assert!(source.next(500).await.expect("the end").is_empty());
+    assert!(matches!(source.next(500).await, Ok(Offer::Dry)));
 }
 
 #[test]
@@ -1016,6 +1018,15 @@ impl Clock for Midnight {
     }
 }
 
+/// What a source offered; nothing where it is dry.
+fn jobs_of(offer: Offer) -> Vec<Delivery> {
+    match offer {
+        Offer::Jobs(deliveries) => deliveries,
+        Offer::Dry => Vec::new(),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn stored(status: Status) -> StoredOutcome {
     StoredOutcome {
         event_id: EventId::from_bytes([0; 16]),
@@ -1025,6 +1036,9 @@ fn stored(status: Status) -> StoredOutcome {
         body: Vec::new(),
         settled_at: Timestamp::from_millis(0),
         published: false,
+        origin: Origin::File,
+        envelope: Envelope::default(),
+        letter: None,
     }
 }
 
@@ -1039,14 +1053,17 @@ async fn i7_a_file_is_offered_in_its_order_and_its_receipts_are_counted() {
     let counts = source.counts();
     let mut offered = Vec::new();
     loop {
-        let deliveries = source.next(500).await.expect("rows");
+        let deliveries = jobs_of(source.next(500).await.expect("rows"));
         if deliveries.is_empty() {
             break;
         }
         for (index, delivery) in deliveries.into_iter().enumerate() {
-            offered.push((delivery.line, delivery.job.entity_id.as_str().to_owned()));
+            offered.push((
+                delivery.provenance.line,
+                delivery.job.entity_id.as_str().to_owned(),
+            ));
             match index {
-                0 => delivery.receipt.back().await,
+                0 => delivery.receipt.back(Back::Undecided).await,
                 1 => delivery.receipt.done(&stored(Status::Rejected)).await,
                 _ => delivery.receipt.done(&stored(Status::Succeeded)).await,
             }

@@ -26,7 +26,7 @@ fn reading(text: &str, env: &[(&str, &str)]) -> Reading {
 fn from(text: &str, env: &[(&str, &str)]) -> anyhow::Result<Config> {
     let reading = reading(text, env);
     let config = Config::of(&reading);
-    config.check(&reading)?;
+    config.check(&reading, &[])?;
     Ok(config)
 }
 
@@ -50,7 +50,10 @@ fn other_value(kind: Kind, name: &str) -> String {
         (Kind::Secret, _) => "\"secret\"".to_owned(),
         (Kind::Text(_), "bank.base_url") => "\"https://bank.example\"".to_owned(),
         (Kind::Text(_), "ledger.url") => "\"sqlite:other.db\"".to_owned(),
+        (Kind::Text(_), "metrics.listen") => "\"off\"".to_owned(),
         (Kind::Text(_), _) => "\"1.00\"".to_owned(),
+        (Kind::Switch, "amqp.declare") => "false".to_owned(),
+        (Kind::Switch, _) => "true".to_owned(),
     }
 }
 
@@ -138,7 +141,7 @@ fn the_readme_has_every_setting() {
         let words = match setting.kind {
             Kind::Word(words) => format!(" (`{}`)", words.join("`, `")),
             Kind::Whole { least, most } => format!(" ({least} to {most})"),
-            Kind::Text(_) | Kind::Secret => String::new(),
+            Kind::Text(_) | Kind::Secret | Kind::Switch => String::new(),
         };
         let row = format!(
             "| `{}` | {unless_set} | {}{words} |\n",
@@ -225,7 +228,7 @@ max_amount = \"1.00\"
         "tanda.toml:4: engine.fence is \"never\"; it must be one of: until_person_needed, until_settled",
         "tanda.toml:5: engine.in_flight is \"many\"; it must be a whole number from 4 to 65536",
         "tanda.toml:6: [bnak] is no section; did you mean [bank]?",
-        "tanda.toml:9: bank.connect_timeout_s is of the type boolean; it must be a whole number from 1 to 86400",
+        "tanda.toml:9: bank.connect_timeout_s is true; it must be a whole number from 1 to 86400",
         "tanda.toml:10: bank.base_url is \"http://bank.example\"; it must begin with https://; plain http is only for this machine (127.0.0.1, [::1] or localhost)",
         "tanda.toml:12: currency.cop.minor_digits: a currency is three capital letters, not \"cop\"",
         "TANDA_ENGINE__MAX_ATTEMPTS: engine.max_attempts is \"0\"; it must be a whole number from 1 to 1000",
@@ -311,7 +314,7 @@ fn the_token_of_systemd_is_used_where_no_other_is_set() {
     let credential = folder.path().join("bank_token");
     let take = |text: &str| {
         let mut reading = reading(text, &[]);
-        reading.add_credential(Some(folder.path()));
+        reading.add_credentials(Some(folder.path()));
         reading
     };
     assert!(
@@ -328,7 +331,7 @@ fn the_token_of_systemd_is_used_where_no_other_is_set() {
             reading.origin("bank.token_file"),
             Some(Origin::Credential)
         ));
-        assert!(Config::of(&reading).check(&reading).is_ok());
+        assert!(Config::of(&reading).check(&reading, &[]).is_ok());
     }
 }
 

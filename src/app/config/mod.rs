@@ -23,7 +23,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use self::reading::{Origin, Reading, absolute_from_env, credentials, environment};
-use self::relations::RELATIONS;
+use self::relations::{RELATIONS, Relation, WORKER_RELATIONS};
 use self::table::{Kind, SETTINGS, Setting, Written};
 use super::pauses::Circumstances;
 use crate::domain::key::Namespace;
@@ -242,7 +242,18 @@ pub(super) struct Shown {
 impl Config {
     /// Reads the configuration.
     pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let (reading, config) = Self::read(file, Flags::default())?;
+        Self::load_as(file, &[])
+    }
+
+    /// Reads the configuration for the worker, which asks for more.
+    pub(super) fn load_for_worker(file: Option<&Path>) -> anyhow::Result<Self> {
+        Self::load_as(file, WORKER_RELATIONS)
+    }
+
+    fn load_as(file: Option<&Path>, besides: &[Relation]) -> anyhow::Result<Self> {
+        let reading = read_sources(file, Flags::default());
+        let config = Self::of(&reading);
+        config.check(&reading, besides)?;
         for path in SETTINGS
             .iter()
             .filter_map(|it| readable_by_others(&reading, it))
@@ -292,7 +303,7 @@ impl Config {
     fn read(file: Option<&Path>, flags: Flags) -> anyhow::Result<(Reading, Self)> {
         let reading = read_sources(file, flags);
         let config = Self::of(&reading);
-        config.check(&reading)?;
+        config.check(&reading, &[])?;
         Ok((reading, config))
     }
 
@@ -308,9 +319,9 @@ impl Config {
             .expect("the table of settings has a row for each field and checks its value")
     }
 
-    fn check(&self, reading: &Reading) -> anyhow::Result<()> {
+    fn check(&self, reading: &Reading, besides: &[Relation]) -> anyhow::Result<()> {
         let mut faults = reading.faults.clone();
-        for relation in RELATIONS {
+        for relation in RELATIONS.iter().chain(besides) {
             let are_good = relation.names.iter().all(|name| reading.is_good(name));
             if are_good && !(relation.holds)(self) {
                 let described: Vec<_> = relation

@@ -11,6 +11,7 @@ pub(super) struct Relation {
     pub(super) says: &'static str,
 }
 
+/// What every command asks for.
 pub(super) const RELATIONS: &[Relation] = &[
     Relation {
         names: &["bank.token", "bank.token_file"],
@@ -48,6 +49,18 @@ pub(super) const RELATIONS: &[Relation] = &[
                broker is used",
     },
     Relation {
+        names: &["engine.in_flight", "engine.concurrency"],
+        holds: |config| {
+            let least = config.engine.concurrency.saturating_mul(4);
+            config.engine.in_flight.is_none_or(|most| most >= least)
+        },
+        says: "engine.in_flight must be at least 4 times engine.concurrency",
+    },
+];
+
+/// What the worker asks for besides: other commands do without what it is about.
+pub(super) const WORKER_RELATIONS: &[Relation] = &[
+    Relation {
         names: &["engine.hold_max_s", "engine.resend_window_s"],
         holds: |config| config.engine.hold_max_s >= config.engine.resend_window_s,
         says: "engine.hold_max_s must be at least engine.resend_window_s",
@@ -68,13 +81,5 @@ pub(super) const RELATIONS: &[Relation] = &[
             usize::from(config.amqp.prefetch) >= least
         },
         says: "amqp.prefetch must be at least 4 times engine.concurrency",
-    },
-    Relation {
-        names: &["engine.in_flight", "engine.concurrency"],
-        holds: |config| {
-            let least = config.engine.concurrency.saturating_mul(4);
-            config.engine.in_flight.is_none_or(|most| most >= least)
-        },
-        says: "engine.in_flight must be at least 4 times engine.concurrency",
     },
 ];

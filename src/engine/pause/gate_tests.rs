@@ -65,6 +65,7 @@ fn gate(rate_per_second: Option<u32>) -> Arc<Gate> {
         refusals_in_a_row: 3,
         rate_per_second: rate_per_second.and_then(NonZeroU32::new),
         min_free_bytes: 0,
+        holding: None,
         drain: Duration::from_secs(45),
     };
     let clocks = Arc::new(Clocks::new(Arc::new(Still), Arc::new(Reads)));

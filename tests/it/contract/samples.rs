@@ -9,7 +9,8 @@ use tanda::domain::money::Currencies;
 use tanda::domain::outcome::Status;
 use tanda::domain::time::{Moment, Timestamp};
 use tanda::domain::verdict::{Unclarity, UnclearCause, Verdict};
-use tanda::engine::ports::{AttemptNote, Intent, JobRef, Settlement, StoredOutcome};
+use tanda::engine::ports::{AttemptNote, Intent, JobRef, Origin, Settlement, StoredOutcome};
+use tanda::wire::envelope::Envelope;
 
 pub(crate) fn id(name: &str) -> EntityId {
     EntityId::parse(name).expect("an entity_id")
@@ -40,6 +41,8 @@ pub(crate) fn intent_of(job: Job, number: u32) -> Intent {
         job,
         generation: generation(number),
         key,
+        origin: Origin::File,
+        envelope: Envelope::default(),
         source: "payroll.csv".to_owned(),
         line: Some(17),
         again_by: None,
@@ -73,6 +76,9 @@ pub(crate) fn outcome(intent: &Intent, status: Status) -> StoredOutcome {
         body: format!("{{\"status\":\"{status}\"}}").into_bytes(),
         settled_at: Timestamp::from_millis(1_700_000_001_000),
         published: false,
+        origin: Origin::File,
+        envelope: Envelope::default(),
+        letter: None,
     }
 }
 
@@ -85,6 +91,9 @@ pub(crate) fn fact(name: &str, body: &str) -> StoredOutcome {
         body: body.as_bytes().to_vec(),
         settled_at: Timestamp::from_millis(1_700_000_000_900),
         published: false,
+        origin: Origin::File,
+        envelope: Envelope::default(),
+        letter: None,
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use tanda::domain::outcome::{DoubtReason, Status};
 use tanda::domain::time::Timestamp;
-use tanda::engine::ports::{AskNote, Begun, Ledger, Settlement, Sight, Standing, StoredOutcome};
+use tanda::engine::ports::{
+    AskNote, Begun, Ledger, Origin, Settlement, Sight, Standing, StoredOutcome,
+};
 use tanda::ledger::{PrunePlace, Pruner, SqliteLedger, Visitor};
 use tanda::wire::outcome::OutcomeMessage;
 
@@ -140,7 +142,7 @@ async fn only_what_is_over_old_and_published_goes_with_all_its_generations() {
         .map(|sight| matches!(standing(sight), Standing::Finished(_)))
         .collect();
     assert_eq!(is_over, [false, false, true, true, false, true]);
-    let unpublished = ledger.unpublished(99).await.expect("a read");
+    let unpublished = ledger.unpublished(&Origin::ALL, 99).await.expect("a read");
     assert_eq!(
         unpublished.len(),
         2,

@@ -13,8 +13,8 @@ use tanda::domain::time::{Moment, Timestamp};
 use tanda::domain::verdict::Verdict;
 use tanda::engine::Ports;
 use tanda::engine::ports::{
-    Answer, AskNote, Bank, Begun, Control, Intent, JobRef, Ledger, LedgerError, ListFault, OpenJob,
-    Settlement, Sight, Sink, SinkError, StoredOutcome,
+    Answer, AskNote, Bank, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, ListFault,
+    NewlyHeld, OpenJob, Origin, Settlement, Sight, Sink, SinkError, StoredOutcome,
 };
 use tokio::sync::Notify;
 
@@ -141,6 +141,30 @@ impl Ledger for Fused<dyn Ledger> {
         self.around(self.inner.doubt(settlement, reason)).await
     }
 
+    async fn hold(&self, held: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError> {
+        self.around(self.inner.hold(held)).await
+    }
+
+    async fn next_held(&self, card_id: CardId) -> Result<Option<HeldJob>, LedgerError> {
+        self.inner.next_held(card_id).await
+    }
+
+    async fn held_cards(
+        &self,
+        after: Option<CardId>,
+        limit: usize,
+    ) -> Result<Vec<CardId>, LedgerError> {
+        self.inner.held_cards(after, limit).await
+    }
+
+    async fn held_count(&self) -> Result<u64, LedgerError> {
+        self.inner.held_count().await
+    }
+
+    async fn job_of(&self, job: JobRef) -> Result<Option<Intent>, LedgerError> {
+        self.inner.job_of(job).await
+    }
+
     async fn release(&self, job: JobRef, reason: &'static str) -> Result<(), LedgerError> {
         self.around(self.inner.release(job, reason)).await
     }
@@ -169,8 +193,12 @@ impl Ledger for Fused<dyn Ledger> {
         self.inner.unsettled(after, limit).await
     }
 
-    async fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
-        self.inner.unpublished(limit).await
+    async fn unpublished(
+        &self,
+        origins: &'static [Origin],
+        limit: usize,
+    ) -> Result<Vec<StoredOutcome>, LedgerError> {
+        self.inner.unpublished(origins, limit).await
     }
 
     async fn mark_published(

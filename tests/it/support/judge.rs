@@ -19,11 +19,12 @@ use tanda::domain::time::Timestamp;
 use tanda::domain::verdict::{Deferral, Refusal, RefusalError, Unclarity, UnclearCause, Verdict};
 use tanda::engine::Ports;
 use tanda::engine::ports::{
-    Bank, Clock, Delivery, Ledger, ListFault, Receipt, Sink, SinkError, Source, SourceError,
-    StoredOutcome,
+    Back, Bank, Clock, Delivery, Ledger, ListFault, Offer, Origin, Provenance, Receipt, Sink,
+    SinkError, Source, SourceError, StoredOutcome,
 };
 use tanda::engine::settings::{Ending, Fence, Settings};
 use tanda::wire::bank::OperationRequest;
+use tanda::wire::envelope::Envelope;
 use tanda::wire::outcome::OutcomeMessage;
 use tokio::time::Instant;
 
@@ -456,7 +457,7 @@ impl Sink for Collector {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses)
             .is_ok()
         {
-            return Err(SinkError("not confirmed".into()));
+            return Err(SinkError::new("not confirmed"));
         }
         self.outcomes
             .lock()
@@ -507,7 +508,7 @@ impl Receipt for TestReceipt {
         self.answers.add(&self.entity_id, Some(outcome.status));
     }
 
-    async fn back(self: Box<Self>) {
+    async fn back(self: Box<Self>, _why: Back) {
         self.answers.add(&self.entity_id, None);
     }
 }
@@ -522,9 +523,12 @@ pub(crate) struct JobList {
 
 #[async_trait]
 impl Source for JobList {
-    async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, SourceError> {
+    async fn next(&mut self, max: usize) -> Result<Offer, SourceError> {
         let take = self.jobs.len().min(max);
-        Ok(self
+        if take == 0 {
+            return Ok(Offer::Dry);
+        }
+        let jobs = self
             .jobs
             .drain(..take)
             .map(|job| Delivery {
@@ -533,13 +537,19 @@ impl Source for JobList {
                     answers: self.answers.clone(),
                     sink: self.sink.clone(),
                 }),
-                source: "a test".into(),
-                line: None,
+                provenance: Provenance {
+                    origin: Origin::File,
+                    source: "a test".into(),
+                    line: None,
+                    envelope: Envelope::default(),
+                    received_at: wall_now(),
+                },
+                body: None,
                 again: self.again.clone(),
-                received_at: wall_now(),
                 job,
             })
-            .collect())
+            .collect();
+        Ok(Offer::Jobs(jobs))
     }
 }
 
@@ -574,6 +584,7 @@ impl World {
             rate_per_second: None,
             min_free_bytes: 0,
             drain: Duration::from_secs(45),
+            holding: None,
         };
         let (bank, sink, answers) = (
             ScriptedBank::default(),

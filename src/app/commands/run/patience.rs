@@ -79,6 +79,7 @@ mod tests {
             cause,
             since: start.plus(Duration::from_secs(since_s)),
             until: None,
+            wants_trial: false,
         })
     }
 

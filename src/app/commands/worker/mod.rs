@@ -32,7 +32,8 @@ const STOPPING: &str = "stopping: nothing more is taken, calls under way are fin
                         back to the queue; once more to leave at once";
 
 pub(in crate::app) async fn worker(config: Option<&Path>) -> Result<Exit, Failure> {
-    let config = Config::load(config).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let config =
+        Config::load_for_worker(config).map_err(|error| Failure::new(Exit::Usage, error))?;
     let currencies = config
         .currencies()
         .map_err(|error| Failure::new(Exit::Usage, error))?;
