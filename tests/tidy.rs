@@ -68,6 +68,21 @@ const ANY: &[&str] = &[
 /// gets wrong is caught in one place.
 const VENDORS: &[Vendor] = &[
     Vendor {
+        name: "lapin",
+        rooms: &["amqp"],
+        instead: "RabbitMQ is reached through engine::ports, whose promises amqp keeps",
+    },
+    Vendor {
+        name: "backon",
+        rooms: &["amqp"],
+        instead: "a job's own waits are domain::schedule's, because they must be repeatable",
+    },
+    Vendor {
+        name: "futures_core",
+        rooms: &["amqp"],
+        instead: "streams are lapin's alone",
+    },
+    Vendor {
         name: "reqwest",
         rooms: &["bank"],
         instead: "the bank is called through engine::ports::Bank, whose timeouts and redirects are settled once",

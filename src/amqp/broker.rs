@@ -129,10 +129,6 @@ impl Broker {
     /// [`AmqpError`] where there is none.
     pub async fn connect(&self, name: &str) -> Result<Connection, AmqpError> {
         let doing = format!("connecting to {}", self.settings.place());
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Two at once may try; either provider is the same.
-            drop(rustls::crypto::ring::default_provider().install_default());
-        }
         let properties =
             ConnectionProperties::default().with_connection_name(format!("tanda {name}").into());
         let tls = OwnedTLSConfig {

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use lapin::ErrorKind;
-use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPSoftError};
 
 /// RabbitMQ cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -79,36 +79,28 @@ impl AmqpError {
 
 /// The broker's soft error, which closed the channel.
 pub(super) fn soft(error: &lapin::Error) -> Option<&AMQPSoftError> {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => match error.kind() {
-            AMQPErrorKind::Soft(soft) => Some(soft),
-            AMQPErrorKind::Hard(_) => None,
-        },
-        _ => None,
-    }
-}
-
-/// The broker's hard error, which closed the connection.
-pub(super) fn hard(error: &lapin::Error) -> Option<&AMQPHardError> {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => match error.kind() {
-            AMQPErrorKind::Hard(hard) => Some(hard),
-            AMQPErrorKind::Soft(_) => None,
-        },
-        _ => None,
+    match protocol(error)?.kind() {
+        AMQPErrorKind::Soft(soft) => Some(soft),
+        AMQPErrorKind::Hard(_) => None,
     }
 }
 
 /// The words of a protocol error.
 pub(super) fn words(error: &lapin::Error) -> String {
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
-        _ => error.to_string(),
-    }
+    protocol(error).map_or_else(
+        || error.to_string(),
+        |error| error.get_message().to_string(),
+    )
 }
 
+fn protocol(error: &lapin::Error) -> Option<&AMQPError> {
+    if let ErrorKind::ProtocolError(error) = error.kind() {
+        return Some(error);
+    }
+    None
+}
+
+/// A refused login closes the connection, with this word in what it says.
 fn is_login_refused(error: &lapin::Error) -> bool {
-    hard(error).is_some_and(|hard| *hard == AMQPHardError::NOTALLOWED)
-        && words(error).contains("ACCESS_REFUSED")
-        || words(error).contains("ACCESS_REFUSED")
+    words(error).contains("ACCESS_REFUSED")
 }

@@ -171,13 +171,19 @@ fn cut(text: &str) -> &str {
 }
 
 fn text_of(value: &AMQPValue) -> Option<String> {
-    match value {
-        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
-        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
-        _ => None,
+    if let AMQPValue::LongString(text) = value {
+        return String::from_utf8(text.as_bytes().to_vec()).ok();
     }
+    if let AMQPValue::ShortString(text) = value {
+        return Some(text.as_str().to_owned());
+    }
+    None
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "whatever is no whole number is none, also what lapin may know in future"
+)]
 fn whole_of(value: &AMQPValue) -> Option<u64> {
     match *value {
         AMQPValue::ShortShortInt(number) => u64::try_from(number).ok(),

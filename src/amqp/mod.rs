@@ -1,7 +1,8 @@
 //! Floor 3: RabbitMQ, and the only lapin.
 //!
 //! *What this is.* [`broker`]: where RabbitMQ is and how a connection is made. [`topology`]: queues,
-//! exchanges and bindings, declared, checked and shown. [`source`]: jobs from their queue. [`sink`]:
+//! exchanges and bindings, declared, checked and shown. [`source`]: jobs from their queue, through a
+//! [`session`] on a connection with the [`lock`]. [`sink`]:
 //! outcomes to theirs, and dead letters. [`publisher`]: confirmed publishing. [`message`]: what stands
 //! in a message besides its body. [`acks`]: which deliveries may be acknowledged together.
 //!
@@ -16,8 +17,10 @@
 pub mod acks;
 pub mod broker;
 pub mod error;
+mod lock;
 pub mod message;
 pub mod publisher;
+mod session;
 pub mod sink;
 pub mod source;
 pub mod topology;

@@ -15,29 +15,21 @@
 //! *What it refuses to know.* What a job is worth, and why the engine stops.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_core::Stream as _;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
-    QueueDeclareOptions,
-};
-use lapin::protocol::AMQPSoftError;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Connection, Consumer};
+use lapin::BasicProperties;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
-use super::acks::Acks;
-use super::broker::{ANSWER_LIMIT, Broker, Link, open_channel, within};
-use super::error::{AmqpError, soft};
+use super::broker::{ANSWER_LIMIT, Broker, Link};
+use super::error::AmqpError;
+use super::lock::Opened;
 use super::message;
-use super::topology::Topology;
+use super::session::Session;
 use crate::domain::money::Currencies;
 use crate::engine::ports::{
     Back, Clock, Delivery, Offer, Origin, Provenance, Receipt, Source, SourceError, StoredOutcome,
@@ -46,20 +38,12 @@ use crate::engine::ports::{
 use crate::telemetry;
 use crate::wire;
 
-/// The longest time for an acknowledgement to be written.
-const ACK_LIMIT: Duration = Duration::from_secs(5);
-/// An acknowledgement waits so long for others to go with it: only the prefetch feels it.
-const ACK_DELAY: Duration = Duration::from_millis(5);
 /// Answers of receipts that wait: more than there are deliveries.
 const ANSWERS_WAITING: usize = 4_096;
 /// Deliveries taken by the engine in one go.
 const DELIVERIES_PER_CALL: usize = 256;
 /// How often a connection is looked at that says nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a start waits for a lock that a worker which has just died may still seem to hold.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// Between two tries for it.
-const LOCK_RETRY: Duration = Duration::from_millis(250);
 /// The longest time that giving back takes: a few answers of the broker.
 const WITHDRAW_LIMIT: Duration = Duration::from_secs(45);
 
@@ -353,101 +337,6 @@ impl Receipt for QueueReceipt {
     }
 }
 
-/// A connection that holds the lock, with the topology seen to.
-struct Opened {
-    connection: Connection,
-    /// Holds the lock's queue; closed with the connection.
-    _lock: Channel,
-}
-
-impl Opened {
-    /// A worker that has just died may seem to hold the lock for a moment.
-    async fn first(broker: &Broker) -> Result<Self, AmqpError> {
-        let patient_until = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match Self::open(broker).await {
-                Err(AmqpError::Locked { .. }) if Instant::now() < patient_until => {
-                    sleep(LOCK_RETRY).await;
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    async fn open(broker: &Broker) -> Result<Self, AmqpError> {
-        let settings = broker.settings();
-        let connection = broker.connect("consuming").await?;
-        let lock = take_lock(&connection, broker).await?;
-        let topology = Topology::new(&settings.names, settings.results_max_length);
-        if settings.declare {
-            topology.declare(&connection).await?;
-        } else {
-            topology.find(&connection).await?;
-        }
-        Ok(Self {
-            connection,
-            _lock: lock,
-        })
-    }
-
-    /// Until it can be opened; or never, where that will not mend itself.
-    async fn again(broker: Broker) -> Result<Self, AmqpError> {
-        let mut waits = Broker::waits();
-        loop {
-            sleep(waits.next().unwrap_or(Duration::from_secs(30))).await;
-            match Self::open(&broker).await {
-                Ok(opened) => return Ok(opened),
-                Err(error) if error.is_lasting() => return Err(error),
-                Err(error) => telemetry::BrokerNotFound {
-                    connection: "consuming",
-                    error: &error,
-                }
-                .emit(),
-            }
-        }
-    }
-}
-
-async fn take_lock(connection: &Connection, broker: &Broker) -> Result<Channel, AmqpError> {
-    let names = &broker.settings().names;
-    let channel = open_channel(connection).await?;
-    let options = QueueDeclareOptions {
-        exclusive: true,
-        ..QueueDeclareOptions::default()
-    };
-    let mut arguments = FieldTable::default();
-    // Said, because a virtual host may make quorum queues of what does not say: these cannot lock.
-    arguments.insert(
-        "x-queue-type".into(),
-        AMQPValue::LongString("classic".into()),
-    );
-    let declared = channel.queue_declare(names.lock_queue.as_str().into(), options, arguments);
-    let doing = format!("taking the lock {}", names.lock_queue);
-    match within(ANSWER_LIMIT, &doing, declared).await {
-        Ok(_) => Ok(channel),
-        Err(AmqpError::Failed { source, .. })
-            if soft(&source) == Some(&AMQPSoftError::RESOURCELOCKED) =>
-        {
-            Err(AmqpError::Locked {
-                queue: names.jobs_queue.clone(),
-                lock: names.lock_queue.clone(),
-            })
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// One channel that consumes.
-struct Session {
-    channel: Channel,
-    consumer: Option<Consumer>,
-    acks: Acks,
-    generation: u64,
-    prefetch: u16,
-    /// When acknowledgements that wait are sent.
-    flush_at: Option<Instant>,
-}
-
 struct Supervisor {
     broker: Broker,
     events: mpsc::Sender<Event>,
@@ -477,7 +366,7 @@ impl Supervisor {
     async fn run(mut self) {
         loop {
             if let Err(error) = self.want().await {
-                self.lose(&error.to_string()).await;
+                self.lose(&told(&error)).await;
             }
             let stepped = match self.wait().await {
                 Wake::NobodyLeft => return self.close().await,
@@ -516,10 +405,13 @@ impl Supervisor {
             }
         };
         let mut answers = Vec::new();
-        let consumer = self
-            .session
-            .as_mut()
-            .and_then(|session| session.consumer.as_mut());
+        let session = self.session.as_mut();
+        let delivery = async {
+            match session {
+                Some(session) => session.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             command = self.commands.recv() => match command {
                 Some(command) => Wake::Command(command),
@@ -527,7 +419,7 @@ impl Supervisor {
             },
             _ = self.answers.recv_many(&mut answers, ANSWERS_WAITING) => Wake::Answers(answers),
             () = flush => Wake::FlushIsDue,
-            delivery = next_of(consumer) => Wake::Delivery(delivery),
+            delivery = delivery => Wake::Delivery(delivery),
             Some(opened) = self.opening.join_next() => match opened {
                 Ok(opened) => Wake::Opened(opened),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -554,20 +446,14 @@ impl Supervisor {
         if let Some(session) = &mut self.session {
             // What was on its way to the old consumer comes before whatever the new one gets.
             for delivery in session.cancel().await? {
-                let delivered = session.take(delivery);
+                let delivered = take(session, delivery);
                 self.events.send(delivered).await.ok();
             }
             session.consume(&queue, wanted).await?;
             return Ok(());
         }
-        let mut session = Session {
-            channel: open_channel(&opened.connection).await?,
-            consumer: None,
-            acks: Acks::default(),
-            generation: self.shared.generation.load(Ordering::Acquire),
-            prefetch: 0,
-            flush_at: None,
-        };
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        let mut session = Session::open(&opened.connection, generation).await?;
         session.consume(&queue, wanted).await?;
         self.session = Some(session);
         Ok(())
@@ -583,18 +469,20 @@ impl Supervisor {
                 };
                 // Nobody may wait for it any more.
                 reply.send(()).ok();
-                stopped.map_err(|error| error.to_string())
+                stopped.map_err(|error| told(&error))
             }
             Command::Withdraw(reply) => {
                 // What receipts have said so far counts.
+                let mut flushed = Ok(());
                 while let Ok(answer) = self.answers.try_recv() {
-                    self.take_note(answer);
+                    flushed =
+                        flushed.and(self.take_note(answer).await.map_err(|error| told(&error)));
                 }
-                let flushed = self.flush().await;
+                let flushed = flushed.and(self.flush().await);
                 self.void();
                 if let Some(session) = self.session.take() {
-                    let closed = session.channel.close(200, "giving back".into());
-                    drop(within(ANSWER_LIMIT, "giving back", closed).await);
+                    // A channel that is broken has given back already.
+                    drop(session.close().await);
                 }
                 reply.send(()).ok();
                 flushed
@@ -616,61 +504,40 @@ impl Supervisor {
                 return Err("the consumer was ended: its queue is gone, perhaps".to_owned());
             }
         };
-        let delivered = session.take(delivery);
+        let delivered = take(session, delivery);
         // The queue of events has room for all that the prefetch lets through.
         self.events.send(delivered).await.ok();
         Ok(())
     }
 
-    fn take_note(&mut self, answer: Answer) -> Option<u64> {
-        let session = self.session.as_mut()?;
-        if session.generation != answer.generation {
-            return None;
-        }
-        if !answer.is_done {
-            session.acks.gone(answer.tag);
-            return Some(answer.tag);
-        }
-        session.acks.done(answer.tag);
-        session
-            .flush_at
-            .get_or_insert_with(|| Instant::now() + ACK_DELAY);
-        None
-    }
-
     async fn note(&mut self, answers: &[Answer]) -> Result<(), String> {
         for answer in answers {
-            if let Some(tag) = self.take_note(*answer)
-                && let Some(session) = &self.session
-            {
-                let options = BasicNackOptions {
-                    multiple: false,
-                    requeue: true,
-                };
-                let given_back = session.channel.basic_nack(tag, options);
-                within(ACK_LIMIT, "giving a message back", given_back)
-                    .await
-                    .map_err(|error| error.to_string())?;
-            }
+            self.take_note(*answer)
+                .await
+                .map_err(|error| told(&error))?;
         }
         Ok(())
+    }
+
+    async fn take_note(&mut self, answer: Answer) -> Result<(), AmqpError> {
+        match &mut self.session {
+            Some(session) if session.generation == answer.generation => {
+                if answer.is_done {
+                    session.done(answer.tag);
+                    return Ok(());
+                }
+                session.give_back(answer.tag).await
+            }
+            // Its session is over: the message is the broker's again.
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn flush(&mut self) -> Result<(), String> {
-        let Some(session) = &mut self.session else {
-            return Ok(());
-        };
-        session.flush_at = None;
-        for ack in session.acks.take() {
-            let options = BasicAckOptions {
-                multiple: ack.multiple,
-            };
-            let acknowledged = session.channel.basic_ack(ack.tag, options);
-            within(ACK_LIMIT, "acknowledging", acknowledged)
-                .await
-                .map_err(|error| error.to_string())?;
+        match &mut self.session {
+            Some(session) => session.flush().await.map_err(|error| told(&error)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// A connection may end without a word on the consumer's stream.
@@ -679,10 +546,7 @@ impl Supervisor {
             .opened
             .as_ref()
             .is_none_or(|opened| opened.connection.status().connected());
-        let is_open = self
-            .session
-            .as_ref()
-            .is_none_or(|session| session.channel.status().connected());
+        let is_open = self.session.as_ref().is_none_or(Session::is_up);
         if is_up && is_open {
             Ok(())
         } else {
@@ -727,61 +591,21 @@ impl Supervisor {
     }
 }
 
-impl Session {
-    async fn consume(&mut self, queue: &str, prefetch: u16) -> Result<(), AmqpError> {
-        let set = self.channel.basic_qos(prefetch, BasicQosOptions::default());
-        within(ANSWER_LIMIT, "setting the prefetch", set).await?;
-        let consuming = self.channel.basic_consume(
-            queue.into(),
-            ShortString::default(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        );
-        let doing = format!("consuming {queue}");
-        self.consumer = Some(within(ANSWER_LIMIT, &doing, consuming).await?);
-        self.prefetch = prefetch;
-        Ok(())
-    }
-
-    fn take(&mut self, delivery: lapin::message::Delivery) -> Event {
-        self.acks.came(delivery.delivery_tag);
-        Event::Delivered(Box::new(Delivered {
-            generation: self.generation,
-            tag: delivery.delivery_tag,
-            properties: delivery.properties,
-            body: delivery.data,
-        }))
-    }
-
-    /// Takes no more; what was taken can still be answered. What was on its way.
-    async fn cancel(&mut self) -> Result<Vec<lapin::message::Delivery>, AmqpError> {
-        self.prefetch = 0;
-        let Some(mut consumer) = self.consumer.take() else {
-            return Ok(Vec::new());
-        };
-        let cancelled = self
-            .channel
-            .basic_cancel(consumer.tag(), BasicCancelOptions::default());
-        within(ANSWER_LIMIT, "ending the consumer", cancelled).await?;
-        let rest = async {
-            let mut rest = Vec::new();
-            while let Some(delivery) = next_of(Some(&mut consumer)).await {
-                rest.push(delivery?);
-            }
-            Ok(rest)
-        };
-        within(ANSWER_LIMIT, "ending the consumer", rest).await
-    }
+/// A delivery as the engine gets it; its session waits for the answer.
+fn take(session: &mut Session, delivery: lapin::message::Delivery) -> Event {
+    session.came(&delivery);
+    Event::Delivered(Box::new(Delivered {
+        generation: session.generation,
+        tag: delivery.delivery_tag,
+        properties: delivery.properties,
+        body: delivery.data,
+    }))
 }
 
-/// The next delivery; never where nothing is consumed. Safe to drop while it waits.
-async fn next_of(
-    consumer: Option<&mut Consumer>,
-) -> Option<lapin::Result<lapin::message::Delivery>> {
-    match consumer {
-        Some(consumer) => {
-            std::future::poll_fn(|context| Pin::new(&mut *consumer).poll_next(context)).await
-        }
-        None => std::future::pending().await,
+/// An error with what caused it, in one line.
+fn told(error: &AmqpError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }

@@ -123,6 +123,10 @@ enum Step {
 }
 
 /// The hands of a flight: it does what the rules say and keeps what the record needs.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about what was told"
+)]
 struct Pilot {
     tower: Arc<Tower>,
     receipts: Arc<Receipts>,

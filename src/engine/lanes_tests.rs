@@ -1,3 +1,5 @@
+//! Lanes, step by step.
+
 use super::*;
 
 fn card() -> CardId {

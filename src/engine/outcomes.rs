@@ -118,16 +118,16 @@ pub(super) fn of_invalid(
         published: false,
         origin: from.origin,
         envelope: from.envelope.clone(),
-        letter: letter_of_invalid(message),
+        letter: Some(letter_of_invalid(message)),
     }
 }
 
 /// The letter of a message that is no valid job.
-pub(super) fn letter_of_invalid(message: &UnreadableDelivery) -> Option<Letter> {
+pub(super) fn letter_of_invalid(message: &UnreadableDelivery) -> Letter {
     let unreadable = &message.unreadable;
-    Some(Letter {
+    Letter {
         body: message.body.clone(),
         // Its own reason: another message with the same body may have been refused for another one.
         words: Some(format!("{}: {}", unreadable.reason, unreadable.words)),
-    })
+    }
 }

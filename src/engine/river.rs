@@ -100,7 +100,7 @@ struct Taken {
     /// Whether the ledger had held it.
     was_held: bool,
     /// When it was taken, for the age of its delivery.
-    taken_at: Instant,
+    since: Instant,
     stand: Stand,
     /// The way to its flight, once it flies.
     orders: Option<mpsc::Sender<Order>>,
@@ -352,7 +352,7 @@ impl River {
             panics: open.panics,
             cancelled: open.cancelled,
             was_held: open.was_held,
-            taken_at: Instant::now(),
+            since: Instant::now(),
             stand: Stand::InDoubt {
                 longer: open.person_needed,
             },

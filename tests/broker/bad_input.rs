@@ -115,6 +115,7 @@ async fn no_message_is_taken_with_a_token_that_the_bank_refuses() {
 /// Whatever stands on the queue becomes `invalid` with its reason and its bytes, and the next job is
 /// done: no crash, no loop.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a list of what is wrong")]
 async fn whatever_is_on_the_queue_is_answered_and_stops_nothing() {
     let stage = Stage::new(&shared().url(), "");
     let mut worker = stage.worker();

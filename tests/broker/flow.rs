@@ -15,6 +15,10 @@ fn by_status<'a>(messages: &'a [Message], status: &str) -> Vec<&'a Message> {
 /// Every kind of outcome comes to the results queue, and to the dead letters what belongs there, with
 /// whatever its sender needs to know it by.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story from its beginning to its end"
+)]
 async fn every_job_has_its_outcome_and_every_dead_one_its_letter() {
     let stage = Stage::new(&shared().url(), "");
     let worker = stage.worker();

@@ -112,11 +112,15 @@ async fn open_jobs(ledger: &dyn Ledger) -> Vec<OpenJob> {
     ledger.unsettled(None, 1_000).await.expect("open jobs")
 }
 
+/// What is to be published, without its letters.
 async fn to_publish(ledger: &dyn Ledger) -> Vec<StoredOutcome> {
-    ledger
-        .unpublished(&Origin::ALL, 1_000)
-        .await
-        .expect("outcomes")
+    let outcomes = ledger.unpublished(&Origin::ALL, 1_000).await;
+    let without_letter = |outcome| StoredOutcome {
+        letter: None,
+        ..outcome
+    };
+    let outcomes = outcomes.expect("outcomes").into_iter();
+    outcomes.map(without_letter).collect()
 }
 
 async fn nothing_is_known_of_an_id_that_was_never_seen(ledger: &dyn Ledger) {
@@ -422,7 +426,8 @@ async fn what_was_published_is_not_offered_again(ledger: &dyn Ledger) {
     }
     assert_eq!(to_publish(ledger).await, outcomes);
     let two = ledger.unpublished(&Origin::ALL, 2).await.expect("outcomes");
-    assert_eq!(two, outcomes[..2]);
+    let two: Vec<_> = two.iter().map(|outcome| outcome.event_id).collect();
+    assert_eq!(two, [outcomes[0].event_id, outcomes[1].event_id]);
     let unknown = fact("never", "").event_id;
     let marks = vec![outcomes[0].event_id, unknown, outcomes[2].event_id];
     for at in [7, 8] {

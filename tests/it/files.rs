@@ -1023,7 +1023,7 @@ fn jobs_of(offer: Offer) -> Vec<Delivery> {
     match offer {
         Offer::Jobs(deliveries) => deliveries,
         Offer::Dry => Vec::new(),
-        other => panic!("{other:?}"),
+        other @ (Offer::Unreadable(_) | Offer::Lost) => panic!("{other:?}"),
     }
 }
 

@@ -195,7 +195,7 @@ async fn a_ledger_of_a_later_version_is_refused() {
             refused,
             OpenError::Newer {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             }
         ),
@@ -520,7 +520,7 @@ async fn a_ledger_of_the_first_format_is_brought_up_to_date() {
     let version: i64 = db
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("a version");
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
     for forbidden in [
         "DELETE FROM jobs",
         "DELETE FROM attempts",

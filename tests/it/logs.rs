@@ -297,6 +297,7 @@ fn first_commands(desk: &Desk) -> Vec<Vec<String>> {
         &["pause", "--by", "A. Person"],
         &["resume", "--by", "A. Person"],
         &["run", "no-such-file.csv", "--simulate", "--yes"],
+        &["worker"],
     ]
     .map(owned)
     .into()

@@ -1,4 +1,8 @@
 //! What settings must be to each other.
+//!
+//! *What it promises.* Each relation says what must hold and why, for people.
+//!
+//! *What it refuses to know.* Where values come from, and what any one of them may be.
 
 use super::Config;
 use crate::engine::settings::SHORTEST_KEY_LIFETIME;

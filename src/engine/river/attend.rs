@@ -24,6 +24,10 @@ use crate::engine::settings::{REQUESTS_AT_ONCE, REQUESTS_EVERY};
 use crate::engine::tower::Tower;
 use crate::telemetry;
 
+/// What is said of a cancel that comes while the job is in doubt.
+const CANCELLED_IN_DOUBT: &str = "cancelled, but it may have been executed before: it stays in doubt \
+                                  until the bank's list says, and nothing new is sent for it";
+
 /// Passes on what people ask, each request once, after this one; never ends while it goes well.
 pub(super) async fn watch_requests(
     tower: &Tower,
@@ -117,75 +121,25 @@ impl River {
 
     /// A cancel is on record first, then takes effect at the job's next wait.
     async fn cancel(&mut self, request: Request, entity_id: EntityId) -> Result<(), EngineError> {
-        const IN_DOUBT: &str = "cancelled, but it may have been executed before: it stays in doubt \
-                                until the bank's list says, and nothing new is sent for it";
         let sight = self.sight_of(&entity_id).await?;
-        let (generation, words) = match (self.jobs.get(&entity_id), &sight) {
-            (Some(taken), _) if matches!(taken.stand, Stand::InDoubt { .. }) => {
-                (taken.generation, IN_DOUBT.to_owned())
+        let cancelled = match self.jobs.get(&entity_id) {
+            Some(taken) if matches!(taken.stand, Stand::InDoubt { .. }) => {
+                Ok((taken.generation, CANCELLED_IN_DOUBT.to_owned()))
             }
-            (Some(taken), _) => (
+            Some(taken) => Ok((
                 taken.generation,
                 "cancelled: it is not sent, unless the bank has it already; its outcome says which"
                     .to_owned(),
-            ),
-            (None, Sight::Unknown | Sight::Cancelled) => (
-                Generation::FIRST,
-                "cancelled: this job has not come yet, and is not sent when it comes".to_owned(),
-            ),
-            // What ended without moving money may still come in a run that sends such rows again.
-            (
-                None,
-                Sight::Known {
-                    generation,
-                    standing: Standing::Finished(outcome),
-                    ..
-                },
-            ) if self.runs_again && outcome.status.may_be_followed() => (
-                generation.next(),
-                format!(
-                    "cancelled: this job is {}, and is not run again when it comes",
-                    outcome.status
-                ),
-            ),
-            (
-                None,
-                Sight::Known {
-                    standing: Standing::Finished(outcome),
-                    ..
-                },
-            ) => {
-                let words = too_late(outcome.status);
-                return self.answer_request(&request, false, None, words).await;
-            }
-            (
-                None,
-                Sight::Known {
-                    generation,
-                    standing: Standing::Released { .. },
-                    ..
-                },
-            ) => (
-                *generation,
-                "cancelled: it was not sent, and is not sent when it comes again".to_owned(),
-            ),
-            (
-                None,
-                Sight::Known {
-                    generation,
-                    standing: Standing::Held { .. },
-                    ..
-                },
-            ) => (
-                *generation,
-                "cancelled: it waits behind another job of its card, and is not sent at its turn"
-                    .to_owned(),
-            ),
-            (None, Sight::Known { generation, .. }) => (*generation, IN_DOUBT.to_owned()),
+            )),
+            None => self.cancel_of_sight(&sight),
         };
-        self.answer_request(&request, true, Some(generation), words)
+        let (accepted, generation, words) = match cancelled {
+            Ok((generation, words)) => (true, Some(generation), words),
+            Err(words) => (false, None, words),
+        };
+        self.answer_request(&request, accepted, generation, words)
             .await?;
-        if let Some(taken) = self.jobs.get_mut(&entity_id) {
+        if let Some(taken) = self.jobs.get_mut(&entity_id).filter(|_| accepted) {
             taken.cancelled = true;
             // Without a flight it is seen at the start; with one, at its next wait.
             if let Some(orders) = taken.orders.clone() {
@@ -199,6 +153,43 @@ impl River {
             }
         }
         Ok(())
+    }
+
+    /// What a cancel is to a job that nobody works on: the generation that it is about, in words; or
+    /// why it comes too late.
+    fn cancel_of_sight(&self, sight: &Sight) -> Result<(Generation, String), String> {
+        let (generation, standing) = match sight {
+            Sight::Unknown | Sight::Cancelled => {
+                let words = "cancelled: this job has not come yet, and is not sent when it comes";
+                return Ok((Generation::FIRST, words.to_owned()));
+            }
+            Sight::Known {
+                generation,
+                standing,
+                ..
+            } => (*generation, standing),
+        };
+        Ok(match standing {
+            // What ended without moving money may still come in a run that sends such rows again.
+            Standing::Finished(outcome) if self.runs_again && outcome.status.may_be_followed() => (
+                generation.next(),
+                format!(
+                    "cancelled: this job is {}, and is not run again when it comes",
+                    outcome.status
+                ),
+            ),
+            Standing::Finished(outcome) => return Err(too_late(outcome.status)),
+            Standing::Released { .. } => (
+                generation,
+                "cancelled: it was not sent, and is not sent when it comes again".to_owned(),
+            ),
+            Standing::Held { .. } => (
+                generation,
+                "cancelled: it waits behind another job of its card, and is not sent at its turn"
+                    .to_owned(),
+            ),
+            Standing::InDoubt(_) => (generation, CANCELLED_IN_DOUBT.to_owned()),
+        })
     }
 
     /// Tells the flight of a job in doubt, and answers with what comes of it.

@@ -144,7 +144,7 @@ impl River {
             panics: held.panics,
             cancelled: held.cancelled,
             was_held: true,
-            taken_at: Instant::now(),
+            since: Instant::now(),
             stand: Stand::Queued,
             orders: None,
             provenance: Provenance {
@@ -186,7 +186,7 @@ impl River {
             return;
         };
         self.order_to_let_go(LetGo::TooOld, |taken| {
-            taken.taken_at.elapsed() >= holding.hold_max
+            taken.since.elapsed() >= holding.hold_max
         });
     }
 

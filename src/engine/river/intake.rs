@@ -248,7 +248,7 @@ impl River {
             panics: 0,
             cancelled,
             was_held: false,
-            taken_at: Instant::now(),
+            since: Instant::now(),
             stand: Stand::Queued,
             orders: None,
         };
@@ -326,7 +326,7 @@ impl River {
         }
         .emit();
         let kept = StoredOutcome {
-            letter: outcomes::letter_of_invalid(&message),
+            letter: Some(outcomes::letter_of_invalid(&message)),
             envelope: message.provenance.envelope.clone(),
             ..kept
         };

@@ -165,8 +165,8 @@ impl Ledger for SqliteLedger {
         self.writes.call("recording a doubt", doubt).await
     }
 
-    async fn hold(&self, held: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError> {
-        let hold = move |db: &_| holds::hold(db, &held);
+    async fn hold(&self, jobs: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError> {
+        let hold = move |db: &_| holds::hold(db, &jobs);
         self.writes.call("taking jobs over", hold).await
     }
 

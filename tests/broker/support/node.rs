@@ -38,8 +38,8 @@ pub(crate) struct Node {
     epmd_port: u16,
     home: PathBuf,
     keeper: Option<Child>,
-    /// Removed at the end; shared by the nodes of a cluster.
-    _temporary: Option<TempDir>,
+    /// Removed at the end; a cluster has one for all its nodes.
+    temporary: Option<TempDir>,
 }
 
 /// A port that nobody listens on now.
@@ -60,7 +60,7 @@ impl Node {
         let temporary = tempfile::tempdir().expect("a temporary folder");
         let folder = temporary.path().to_owned();
         let mut node = Self::made(&folder, "t0", free_port(), configuration);
-        node._temporary = Some(temporary);
+        node.temporary = Some(temporary);
         node.boot();
         node
     }
@@ -92,7 +92,7 @@ impl Node {
             home,
             folder,
             keeper: None,
-            _temporary: None,
+            temporary: None,
         }
     }
 
@@ -200,15 +200,6 @@ impl Node {
     pub(crate) fn memory_alarm(&self, is_raised: bool) {
         let mark = if is_raised { "0.000001" } else { "0.6" };
         self.ctl(&["set_vm_memory_high_watermark", mark]);
-    }
-
-    /// Ends every connection.
-    pub(crate) fn close_connections(&self) {
-        self.ctl(&["close_all_connections", "a test"]);
-    }
-
-    pub(crate) fn delete_queue(&self, name: &str) {
-        self.ctl(&["delete_queue", name]);
     }
 
     /// Ready and unacknowledged messages of each queue.

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,9 +19,7 @@ struct Behaviour {
     bytes_left: AtomicI64,
     /// Nothing passes from the broker any more.
     swallows: AtomicBool,
-    refuses: AtomicBool,
     cuts: AtomicUsize,
-    connections: AtomicUsize,
     /// Raised to end every connection.
     epoch: watch::Sender<u64>,
 }
@@ -44,9 +41,7 @@ impl Proxy {
         let behaviour = Arc::new(Behaviour {
             bytes_left: AtomicI64::new(-1),
             swallows: AtomicBool::new(false),
-            refuses: AtomicBool::new(false),
             cuts: AtomicUsize::new(0),
-            connections: AtomicUsize::new(0),
             epoch: watch::Sender::new(0),
         });
         let mut serving = JoinSet::new();
@@ -73,14 +68,6 @@ impl Proxy {
         self.behaviour.swallows.store(swallows, Ordering::SeqCst);
     }
 
-    /// Cuts every connection and makes no new one; or makes them again.
-    pub(crate) fn refuse(&self, refuses: bool) {
-        self.behaviour.refuses.store(refuses, Ordering::SeqCst);
-        if refuses {
-            self.cut();
-        }
-    }
-
     /// Cuts every connection now.
     pub(crate) fn cut(&self) {
         self.behaviour.cut();
@@ -89,11 +76,6 @@ impl Proxy {
     /// How often connections were cut.
     pub(crate) fn cuts(&self) -> usize {
         self.behaviour.cuts.load(Ordering::SeqCst)
-    }
-
-    /// How many connections were made.
-    pub(crate) fn connections(&self) -> usize {
-        self.behaviour.connections.load(Ordering::SeqCst)
     }
 }
 
@@ -126,10 +108,6 @@ async fn serve(listener: TcpListener, target: SocketAddr, behaviour: Arc<Behavio
         let Ok((client, _)) = listener.accept().await else {
             continue;
         };
-        if behaviour.refuses.load(Ordering::SeqCst) {
-            continue;
-        }
-        behaviour.connections.fetch_add(1, Ordering::SeqCst);
         let behaviour = Arc::clone(&behaviour);
         connections.spawn(async move {
             if let Ok(server) = TcpStream::connect(target).await {

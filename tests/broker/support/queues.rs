@@ -37,6 +37,7 @@ impl Message {
     }
 
     /// A text among its headers.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other type is ours")]
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         match self.properties.headers().as_ref()?.inner().get(name)? {
             AMQPValue::LongString(text) => Some(text.to_string()),
@@ -49,7 +50,7 @@ impl Message {
 
 /// A producer and a consumer.
 pub(crate) struct Client {
-    connection: Connection,
+    _connection: Connection,
     pub(crate) channel: Channel,
 }
 
@@ -64,7 +65,7 @@ impl Client {
             .await
             .expect("confirms");
         Self {
-            connection,
+            _connection: connection,
             channel,
         }
     }
@@ -141,9 +142,5 @@ impl Client {
             panic!("{queue} has only {} messages: {told:?}", told.len());
         }
         all
-    }
-
-    pub(crate) async fn close(self) {
-        self.connection.close(200, "done".into()).await.ok();
     }
 }
