@@ -49,7 +49,7 @@ async fn every_job_has_its_outcome_and_every_dead_one_its_letter() {
             .properties
             .correlation_id()
             .as_ref()
-            .map(|it| it.as_str()),
+            .map(lapin::types::ShortString::as_str),
         Some("c-1")
     );
     assert_eq!(first.header("traceparent").as_deref(), Some(TRACE));

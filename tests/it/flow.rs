@@ -322,7 +322,13 @@ async fn i11_no_more_jobs_are_taken_than_there_is_room_for() {
     let (stopper, stop) = tanda::engine::stop::signal();
     let (pauses, _) = tokio::sync::watch::channel(None);
     let source = world.source(&jobs);
-    let running = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
+    let running = Box::pin(tanda::engine::run(
+        world.ports(),
+        world.settings.clone(),
+        source,
+        stop,
+        &pauses,
+    ));
     let an_hour = async {
         let_pass(Duration::from_secs(3_600)).await;
         stopper.ask();
@@ -449,7 +455,13 @@ async fn a_drain_ends_within_its_deadline_and_gives_back_every_receipt() {
     let (stopper, stop) = tanda::engine::stop::signal();
     let (pauses, _) = tokio::sync::watch::channel(None);
     let source = world.source(&[job("a", 1)]);
-    let running = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
+    let running = Box::pin(tanda::engine::run(
+        world.ports(),
+        world.settings.clone(),
+        source,
+        stop,
+        &pauses,
+    ));
     let stops = async {
         let_pass(Duration::from_secs(10)).await;
         stopper.ask();
