@@ -143,6 +143,10 @@ impl QueueSource {
         let shared = Arc::new(Shared::default());
         let link = Link::default();
         link.set(true);
+        telemetry::BrokerFound {
+            connection: "consuming",
+        }
+        .emit();
         let supervisor = Supervisor {
             broker,
             events: events_sender,
@@ -689,6 +693,10 @@ impl Supervisor {
             .as_ref()
             .is_none_or(|session| session.channel.status().connected());
         if is_up && is_open {
+            if self.session.as_ref().is_some_and(Session::has_room) {
+                // Nothing came for as long as it takes to come here.
+                telemetry::QueueIsEmpty.emit();
+            }
             Ok(())
         } else {
             Err("the connection broke".to_owned())
@@ -746,6 +754,11 @@ impl Session {
         self.consumer = Some(within(ANSWER_LIMIT, &doing, consuming).await?);
         self.prefetch = prefetch;
         Ok(())
+    }
+
+    /// Whether the broker may send another message.
+    fn has_room(&self) -> bool {
+        self.consumer.is_some() && self.acks.len() < usize::from(self.prefetch)
     }
 
     /// Takes no more; what was taken can still be answered.
