@@ -547,3 +547,20 @@ impl SimulatorCannotAccept<'_> {
         );
     }
 }
+
+/// The listener of metrics and health could not take a connection.
+#[derive(Debug)]
+pub struct HealthCannotAccept<'a> {
+    /// Why.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl HealthCannotAccept<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            error = self.error,
+            "the listener of metrics and health could not take a connection; it tries on"
+        );
+    }
+}
