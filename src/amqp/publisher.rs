@@ -104,6 +104,10 @@ impl Publisher {
         let link = Link::default();
         let first = Session::open(&broker).await?;
         link.set(true);
+        telemetry::BrokerFound {
+            connection: "publishing",
+        }
+        .emit();
         let mut task = JoinSet::new();
         let supervisor = Supervisor {
             broker,

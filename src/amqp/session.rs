@@ -56,6 +56,11 @@ impl Session {
         self.channel.status().connected()
     }
 
+    /// Whether the broker may send another message.
+    pub(super) fn has_room(&self) -> bool {
+        self.consumer.is_some() && self.acks.len() < usize::from(self.prefetch)
+    }
+
     /// The next delivery; never where nothing is consumed, none where the stream has ended. Safe to drop
     /// while it waits.
     pub(super) async fn next(&mut self) -> Option<lapin::Result<Delivery>> {

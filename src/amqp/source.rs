@@ -127,6 +127,10 @@ impl QueueSource {
         let shared = Arc::new(Shared::default());
         let link = Link::default();
         link.set(true);
+        telemetry::BrokerFound {
+            connection: "consuming",
+        }
+        .emit();
         let supervisor = Supervisor {
             broker,
             events: events_sender,
@@ -548,6 +552,10 @@ impl Supervisor {
             .is_none_or(|opened| opened.connection.status().connected());
         let is_open = self.session.as_ref().is_none_or(Session::is_up);
         if is_up && is_open {
+            if self.session.as_ref().is_some_and(Session::has_room) {
+                // Nothing came for as long as it takes to come here.
+                telemetry::QueueIsEmpty.emit();
+            }
             Ok(())
         } else {
             Err("the connection broke".to_owned())

@@ -5,9 +5,8 @@
 //!
 //! *What it refuses to know.* How a decision is carried out.
 
-use super::ports::{Sight, Standing, StoredOutcome};
+use super::ports::{Delivery, Sight, Standing, StoredOutcome};
 use crate::domain::digest::Digest;
-use crate::domain::job::Job;
 use crate::domain::key::Generation;
 use crate::domain::request::Person;
 use crate::telemetry;
@@ -58,14 +57,11 @@ impl Decision {
     }
 }
 
-/// Tells the log.
-pub(super) fn tell(job: &Job, decision: &'static str) {
-    let Job {
-        entity_id, card_id, ..
-    } = job;
+/// Tells what is decided about a delivery.
+pub(super) fn tell(delivery: &Delivery, decision: &'static str) {
     telemetry::JobAdmitted {
-        entity_id,
-        card_id,
+        job: &delivery.job,
+        source: delivery.provenance.origin.as_str(),
         decision,
     }
     .emit();

@@ -424,10 +424,12 @@ impl Pilot {
             .get_or_insert_with(|| tower.answers.count());
         let began = tower.clocks.now();
         let card_id = &self.intent.job.card_id;
+        let under_way = telemetry::metrics::CallUnderWay::begin();
         let verdict = tower
             .bank
             .apply(card_id, &self.intent.key, &self.body)
             .await;
+        drop(under_way);
         let ended = tower.clocks.now();
         self.last_sent = ended.wall;
         drop(permit);
@@ -435,6 +437,7 @@ impl Pilot {
             entity_id: &self.intent.job.entity_id,
             number,
             verdict: &verdict,
+            before: self.notes.last().map(|note| &note.verdict),
             took: ended.surely_since(began),
         }
         .emit();
@@ -474,8 +477,8 @@ impl Pilot {
         self.turn = None;
         self.tower.ledger.settle(settlement).await?;
         telemetry::OutcomeSettled {
-            entity_id: &self.intent.job.entity_id,
-            card_id: &self.intent.job.card_id,
+            job: &self.intent.job,
+            source: self.intent.origin.as_str(),
             status: outcome.status(),
             reason: outcome.reason(),
             attempts: progress.attempts(),

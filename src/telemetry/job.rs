@@ -1,7 +1,8 @@
 //! What happens on a job's way, one event for each decision.
 //!
 //! *What it promises.* What is final and what the bank's list said is `info`; steps on the way are
-//! `debug`. An event that is not logged costs a comparison.
+//! `debug`. An event that is not logged costs a comparison, and one that counts less than a
+//! microsecond.
 //!
 //! *What it refuses to know.* What follows from an event.
 
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
-use crate::domain::job::{CardId, EntityId};
+use super::metrics::{self, Metrics};
+use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::listing::Finding;
 use crate::domain::outcome::Status;
 use crate::domain::verdict::Verdict;
@@ -18,33 +20,43 @@ use crate::domain::verdict::Verdict;
 #[derive(Debug)]
 pub struct JobAdmitted<'a> {
     /// The job.
-    pub entity_id: &'a EntityId,
-    /// The card.
-    pub card_id: &'a CardId,
+    pub job: &'a Job,
+    /// What it came by.
+    pub source: &'static str,
     /// What is done with it: `run`, `run_again`, `cancelled`, `replay`, `conflict` or `join`.
     pub decision: &'static str,
 }
 
 impl JobAdmitted<'_> {
-    /// Logs it.
+    /// Logs it, and counts a conflict: that is its outcome.
     pub fn emit(&self) {
-        if self.decision == "conflict" {
+        metrics::count(|metrics| self.count(metrics));
+        if self.decision == CONFLICT {
             info!(
-                entity_id = self.entity_id.as_str(),
-                card_id = %self.card_id,
+                entity_id = self.job.entity_id.as_str(),
+                card_id = %self.job.card_id,
                 decision = self.decision,
                 "a job is not sent: its entity_id belongs to another job"
             );
         } else {
             debug!(
-                entity_id = self.entity_id.as_str(),
-                card_id = %self.card_id,
+                entity_id = self.job.entity_id.as_str(),
+                card_id = %self.job.card_id,
                 decision = self.decision,
                 "a job was admitted"
             );
         }
     }
+
+    pub(super) fn count(&self, metrics: &Metrics) {
+        if self.decision == CONFLICT {
+            metrics.outcome(self.source, self.job, Status::Conflict);
+        }
+    }
 }
+
+/// The decision that is an outcome too.
+const CONFLICT: &str = Status::Conflict.as_str();
 
 /// A job may be sent from now on.
 #[derive(Debug)]
@@ -75,13 +87,17 @@ pub struct AttemptEnded<'a> {
     pub number: u32,
     /// What it told us.
     pub verdict: &'a Verdict,
+    /// What the one before it told us; none where this is the first since the job was last proven not
+    /// executed.
+    pub before: Option<&'a Verdict>,
     /// How long it took.
     pub took: Duration,
 }
 
 impl AttemptEnded<'_> {
-    /// Logs it.
+    /// Logs and counts it.
     pub fn emit(&self) {
+        metrics::count(|metrics| self.count(metrics));
         debug!(
             entity_id = self.entity_id.as_str(),
             attempt = self.number,
@@ -92,15 +108,22 @@ impl AttemptEnded<'_> {
             "an attempt ended"
         );
     }
+
+    pub(super) fn count(&self, metrics: &Metrics) {
+        metrics.call(status_class(self.verdict.http_status()), self.took);
+        if self.number > 1 {
+            metrics.retry(self.before.and_then(Verdict::cause));
+        }
+    }
 }
 
 /// An outcome is durable and final.
 #[derive(Debug)]
 pub struct OutcomeSettled<'a> {
     /// The job.
-    pub entity_id: &'a EntityId,
-    /// The card.
-    pub card_id: &'a CardId,
+    pub job: &'a Job,
+    /// What it came by.
+    pub source: &'static str,
     /// What is true of it.
     pub status: Status,
     /// Why, where the status does not say it all.
@@ -110,16 +133,21 @@ pub struct OutcomeSettled<'a> {
 }
 
 impl OutcomeSettled<'_> {
-    /// Logs it.
+    /// Logs and counts it.
     pub fn emit(&self) {
+        metrics::count(|metrics| self.count(metrics));
         info!(
-            entity_id = self.entity_id.as_str(),
-            card_id = %self.card_id,
+            entity_id = self.job.entity_id.as_str(),
+            card_id = %self.job.card_id,
             status = self.status.as_str(),
             reason = self.reason,
             attempts = self.attempts,
             "an outcome is final"
         );
+    }
+
+    pub(super) fn count(&self, metrics: &Metrics) {
+        metrics.outcome(self.source, self.job, self.status);
     }
 }
 
@@ -133,7 +161,7 @@ pub struct OutcomePublishedAgain<'a> {
 }
 
 impl OutcomePublishedAgain<'_> {
-    /// Logs it.
+    /// Logs it. [`OutcomePublished`](super::OutcomePublished) counts it, where it has readers.
     pub fn emit(&self) {
         debug!(
             entity_id = self.entity_id.map(EntityId::as_str),

@@ -1,20 +1,25 @@
 //! Floor 1: what happened, told once: one struct for each thing that happens.
 //!
-//! *What this is.* Events with an `emit` that logs them; `message` can be read alone, the fields
-//! are for queries.
+//! *What this is.* Events with an `emit` that logs them and counts them in the [`metrics`], so that
+//! the two never differ; `message` can be read alone, the fields are for queries.
 //!
 //! *What it promises.* A card appears shortened, a token and a bank's body never (I12).
 //!
-//! *What it refuses to know.* Where logs go, and what anybody does about an event.
+//! *What it refuses to know.* Where logs go, who reads the metrics, and what anybody does about an
+//! event.
 
 mod job;
+pub mod metrics;
 mod process;
 
 use std::path::Path;
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::domain::job::{CardId, EntityId};
+use self::metrics::Metrics;
+use crate::domain::job::{CardId, EntityId, Job};
+use crate::domain::operation::Operation;
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
 
@@ -65,6 +70,21 @@ impl FlowResumed {
     }
 }
 
+/// Everything that holds the flow now: more than one thing may, and people are told the first.
+#[derive(Debug)]
+pub struct FlowStands<'a> {
+    /// Why it is held, as stable words; none where it is open.
+    pub causes: &'a [&'static str],
+}
+
+impl FlowStands<'_> {
+    /// Shows it in the metrics. The log has [`FlowPaused`] and [`FlowResumed`], which leave out what
+    /// comes often and is soon over.
+    pub fn emit(&self) {
+        metrics::count(|metrics| metrics.paused(self.causes));
+    }
+}
+
 /// The token's file changed, but what is in it is not taken.
 #[derive(Debug)]
 pub struct TokenFileNotTaken<'a> {
@@ -94,10 +114,11 @@ pub struct PaidMoreThanOnce<'a> {
 }
 
 impl PaidMoreThanOnce<'_> {
-    /// Logs it.
+    /// Logs and counts it.
     pub fn emit(&self) {
+        metrics::count(|metrics| metrics.alarm(metrics::PAID_MORE_THAN_ONCE));
         error!(
-            alarm = "paid_more_than_once",
+            alarm = metrics::PAID_MORE_THAN_ONCE,
             entity_id = self.entity_id.as_str(),
             card_id = %self.card_id,
             times = self.times,
@@ -116,10 +137,11 @@ pub struct OtherContentListed<'a> {
 }
 
 impl OtherContentListed<'_> {
-    /// Logs it.
+    /// Logs and counts it.
     pub fn emit(&self) {
+        metrics::count(|metrics| metrics.alarm(metrics::OTHER_CONTENT_LISTED));
         error!(
-            alarm = "other_content_listed",
+            alarm = metrics::OTHER_CONTENT_LISTED,
             entity_id = self.entity_id.as_str(),
             card_id = %self.card_id,
             "the bank lists this job with another operation or amount; a person must look"
@@ -127,27 +149,38 @@ impl OtherContentListed<'_> {
     }
 }
 
-/// A job is in doubt.
+/// A job is in doubt, durably.
 #[derive(Debug)]
 pub struct JobInDoubt<'a> {
     /// The job.
-    pub entity_id: &'a EntityId,
+    pub job: &'a Job,
+    /// What it came by.
+    pub source: &'static str,
     /// Why.
     pub reason: &'static str,
+    /// Whether nobody had been told so before: a job may come into doubt again.
+    pub is_news: bool,
 }
 
 impl JobInDoubt<'_> {
-    /// Logs it.
+    /// Logs it, and counts it where it is news: then it is an outcome.
     pub fn emit(&self) {
+        metrics::count(|metrics| self.count(metrics));
         info!(
-            entity_id = self.entity_id.as_str(),
+            entity_id = self.job.entity_id.as_str(),
             reason = self.reason,
             "a job is in doubt; the bank's list is asked before anything else"
         );
     }
+
+    fn count(&self, metrics: &Metrics) {
+        if self.is_news {
+            metrics.outcome(self.source, self.job, Status::InDoubt);
+        }
+    }
 }
 
-/// Only a person can decide about a job in doubt.
+/// Only a person can decide about a job in doubt: an alarm.
 #[derive(Debug)]
 pub struct PersonNeeded<'a> {
     /// The job.
@@ -159,9 +192,11 @@ pub struct PersonNeeded<'a> {
 }
 
 impl PersonNeeded<'_> {
-    /// Logs it.
+    /// Logs and counts it.
     pub fn emit(&self) {
+        metrics::count(|metrics| metrics.alarm(metrics::PERSON_NEEDED));
         error!(
+            alarm = metrics::PERSON_NEEDED,
             entity_id = self.entity_id.as_str(),
             card_id = %self.card_id,
             card_opens = self.card_opens,
@@ -194,23 +229,24 @@ impl AskedBeforeAgain<'_> {
 #[derive(Debug)]
 pub struct JobHeld<'a> {
     /// The job.
-    pub entity_id: &'a EntityId,
-    /// The card.
-    pub card_id: &'a CardId,
+    pub job: &'a Job,
     /// What it came by.
     pub source: &'static str,
-    /// What it does.
-    pub operation: &'static str,
 }
 
 impl JobHeld<'_> {
-    /// Logs it.
+    /// Logs and counts it.
     pub fn emit(&self) {
+        metrics::count(|metrics| self.count(metrics));
         info!(
-            entity_id = self.entity_id.as_str(),
-            card_id = %self.card_id,
+            entity_id = self.job.entity_id.as_str(),
+            card_id = %self.job.card_id,
             "a job waits in the ledger behind another of its card"
         );
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.outcome(self.source, self.job, Status::Waiting);
     }
 }
 
@@ -219,6 +255,10 @@ impl JobHeld<'_> {
 pub struct MessageRefused<'a> {
     /// The identity of the outcome that says so.
     pub event_id: &'a str,
+    /// What it came by.
+    pub source: &'static str,
+    /// What it wanted done, where that could be read.
+    pub operation: Option<Operation>,
     /// Why, in stable words.
     pub reason: &'a str,
     /// Why, for people.
@@ -226,14 +266,19 @@ pub struct MessageRefused<'a> {
 }
 
 impl MessageRefused<'_> {
-    /// Logs it.
+    /// Logs and counts it.
     pub fn emit(&self) {
+        metrics::count(|metrics| self.count(metrics));
         warn!(
             event_id = self.event_id,
             reason = self.reason,
             why = self.words,
             "a message is no valid job; it goes to the dead letters"
         );
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        metrics.invalid(self.source, self.operation);
     }
 }
 
@@ -303,8 +348,9 @@ pub struct OutcomePublished<'a> {
 }
 
 impl OutcomePublished<'_> {
-    /// Logs it.
+    /// Logs and counts it.
     pub fn emit(&self) {
+        metrics::count(|metrics| metrics.published(self.status, self.replay));
         debug!(
             entity_id = self.entity_id.map(EntityId::as_str),
             status = self.status.as_str(),
@@ -324,8 +370,35 @@ pub struct MessageReceived {
 }
 
 impl MessageReceived {
-    /// Counts it; one line for each would say nothing that its admission does not.
-    pub fn emit(&self) {}
+    /// Shows in the metrics how old it is; one line for each would say nothing that its admission does
+    /// not.
+    pub fn emit(&self) {
+        metrics::count(|metrics| self.count(metrics));
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        if let Some(age) = self.age() {
+            metrics.lag(age);
+        }
+    }
+
+    /// Nothing where the clock of whoever sent it is ahead of ours.
+    fn age(&self) -> Option<Duration> {
+        let sent_at_ms = self.sent_at_s?.checked_mul(1_000)?;
+        let sent_at = Timestamp::from_millis(i64::try_from(sent_at_ms).ok()?);
+        Some(self.received_at.since(sent_at))
+    }
+}
+
+/// The queue has no message for us, and we would take one.
+#[derive(Debug)]
+pub struct QueueIsEmpty;
+
+impl QueueIsEmpty {
+    /// Shows in the metrics that nothing waits; it is so most of the time.
+    pub fn emit(&self) {
+        metrics::count(|metrics| metrics.lag(Duration::ZERO));
+    }
 }
 
 /// A connection to RabbitMQ is lost.
@@ -338,8 +411,9 @@ pub struct BrokerLost<'a> {
 }
 
 impl BrokerLost<'_> {
-    /// Logs it.
+    /// Logs it and shows it in the metrics.
     pub fn emit(&self) {
+        metrics::count(|metrics| metrics.connection(self.connection, false));
         warn!(
             connection = self.connection,
             why = self.why,
@@ -348,7 +422,7 @@ impl BrokerLost<'_> {
     }
 }
 
-/// A connection to RabbitMQ stands again.
+/// A connection to RabbitMQ stands.
 #[derive(Debug)]
 pub struct BrokerFound {
     /// Which: consuming or publishing.
@@ -356,11 +430,12 @@ pub struct BrokerFound {
 }
 
 impl BrokerFound {
-    /// Logs it.
+    /// Logs it and shows it in the metrics.
     pub fn emit(&self) {
+        metrics::count(|metrics| metrics.connection(self.connection, true));
         info!(
             connection = self.connection,
-            "the connection to RabbitMQ stands again"
+            "the connection to RabbitMQ stands"
         );
     }
 }
@@ -469,6 +544,23 @@ impl SimulatorCannotAccept<'_> {
         warn!(
             error = self.error,
             "the simulated bank could not take a connection"
+        );
+    }
+}
+
+/// The listener of metrics and health could not take a connection.
+#[derive(Debug)]
+pub struct HealthCannotAccept<'a> {
+    /// Why.
+    pub error: &'a (dyn std::error::Error + 'static),
+}
+
+impl HealthCannotAccept<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        warn!(
+            error = self.error,
+            "the listener of metrics and health could not take a connection; it tries on"
         );
     }
 }

@@ -33,15 +33,17 @@ impl Pilot {
         reason: DoubtReason,
     ) -> Result<Published, LedgerError> {
         let entity_id = self.intent.job.entity_id.clone();
-        telemetry::JobInDoubt {
-            entity_id: &entity_id,
-            reason: reason.as_str(),
-        }
-        .emit();
         let settlement = self.settlement(progress, &Outcome::InDoubt(reason));
         let kept = self.tower.ledger.doubt(settlement, reason).await?;
         self.told_needs_longer = false;
         let first_time = !std::mem::replace(&mut self.doubted, true);
+        telemetry::JobInDoubt {
+            job: &self.intent.job,
+            source: self.intent.origin.as_str(),
+            reason: reason.as_str(),
+            is_news: first_time && !kept.published,
+        }
+        .emit();
         if first_time {
             if !kept.published && publish(&self.tower, &kept).await == Published::Stopped {
                 return Ok(Published::Stopped);

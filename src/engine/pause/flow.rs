@@ -66,17 +66,20 @@ struct Holds {
 impl Holds {
     /// The most important: what only somebody can end comes first.
     fn cause(&self) -> Option<PauseCause> {
-        if let Some((by, since)) = &self.person {
-            let (by, since) = (by.clone(), *since);
-            return Some(PauseCause::Person { by, since });
-        }
-        if let Some((free_bytes, least_bytes)) = self.disk {
-            return Some(PauseCause::DiskNearlyFull {
+        self.causes().next()
+    }
+
+    fn causes(&self) -> impl Iterator<Item = PauseCause> {
+        let person = self.person.clone();
+        let person = person.map(|(by, since)| PauseCause::Person { by, since });
+        let disk = self
+            .disk
+            .map(|(free_bytes, least_bytes)| PauseCause::DiskNearlyFull {
                 free_bytes,
                 least_bytes,
             });
-        }
-        self.results.then_some(PauseCause::ResultsNotRead)
+        let results = self.results.then_some(PauseCause::ResultsNotRead);
+        [person, disk, results].into_iter().flatten()
     }
 }
 
@@ -401,6 +404,17 @@ impl Flow {
             wants_trial: self.holds.cause().is_none()
                 && matches!(self.bank, BankState::Trial { .. }),
         })
+    }
+
+    /// Everything that holds the flow, also what lies under something else, in stable words.
+    pub(super) fn held_by(&self) -> Vec<&'static str> {
+        let bank = match &self.bank {
+            BankState::Open => None,
+            BankState::Resting(_) => Some(PauseCause::RateLimited.as_str()),
+            BankState::Probing(cause, _) | BankState::Trial { cause, .. } => Some(cause.as_str()),
+        };
+        let holds = self.holds.causes().map(|cause| cause.as_str());
+        holds.chain(bank).collect()
     }
 
     fn note_held(&mut self, at: Moment) {

@@ -321,3 +321,66 @@ fn one_rest_after_another_without_an_answer_is_one_holding() {
     flow.hears(&limited(10), false, at(212));
     assert_eq!(since(&flow), Some(at(212)), "there was an answer");
 }
+
+#[test]
+fn what_lies_under_a_hold_is_told_with_it() {
+    let mut flow = open();
+    assert!(flow.held_by().is_empty());
+    flow.hears(&limited(10), false, at(0));
+    assert_eq!(flow.held_by(), ["rate_limited"]);
+    flow.rest_ends(at(10));
+    for _ in 0..10 {
+        flow.hears(&no_connection(), false, at(11));
+    }
+    let (by, since) = ("Ana".to_owned(), Timestamp::from_millis(0));
+    flow.hold(Hold::Person { by, since }, at(12));
+    flow.hold(Hold::Results, at(12));
+    assert_eq!(cause(&flow), Some("person"), "people are told one");
+    assert_eq!(
+        flow.held_by(),
+        ["person", "results_not_read", "bank_not_answering"]
+    );
+    flow.lift(HoldKind::Person, at(13));
+    flow.lift(HoldKind::Results, at(13));
+    assert_eq!(flow.held_by(), ["bank_not_answering"]);
+}
+
+/// Telemetry, a floor below, cannot name these; a word that it does not know would be left out.
+#[test]
+fn s22_the_metrics_know_every_cause_and_every_origin_by_its_word() {
+    use crate::domain::money::Currencies;
+    use crate::engine::ports::Origin;
+    use crate::telemetry::metrics;
+
+    let causes = [
+        PauseCause::Starting,
+        PauseCause::RateLimited,
+        PauseCause::CredentialRefused,
+        PauseCause::NotAuthorized,
+        PauseCause::NotTheBank,
+        PauseCause::BankNotAnswering,
+        PauseCause::MassRefusal {
+            code: String::new(),
+            refusals: 0,
+        },
+        PauseCause::DiskNearlyFull {
+            free_bytes: 0,
+            least_bytes: 0,
+        },
+        PauseCause::ResultsNotRead,
+        PauseCause::Person {
+            by: String::new(),
+            since: Timestamp::from_millis(0),
+        },
+    ];
+    metrics::begin(&Currencies::default());
+    let text = metrics::render();
+    for cause in causes {
+        let series = format!("tanda_paused{{cause=\"{}\"}}", cause.as_str());
+        assert!(text.contains(&series), "{series}");
+    }
+    for origin in Origin::ALL {
+        let label = format!("source=\"{}\"", origin.as_str());
+        assert!(text.contains(&label), "{label}");
+    }
+}

@@ -182,6 +182,8 @@ impl Gate {
     pub(super) fn new(settings: &Settings, clocks: Arc<Clocks>, bank_was_read: bool) -> Self {
         let (probe_every, refusals) = (settings.probe_every, settings.refusals_in_a_row);
         let flow = Flow::new(probe_every, refusals, bank_was_read, clocks.now());
+        let causes = &flow.held_by();
+        telemetry::FlowStands { causes }.emit();
         Self {
             pace: Pace::new(settings.rate_per_second, Arc::clone(&clocks)),
             shown: watch::Sender::new(flow.pause()),
@@ -273,9 +275,13 @@ impl Gate {
         let at = self.clocks.now();
         let mut flow = lock(&self.flow);
         let before = (flow.look(at), flow.due());
+        let held_before = flow.held_by();
         let result = act(&mut flow, at);
         let has_moved = before != (flow.look(at), flow.due());
-        let pause = flow.pause();
+        let (pause, causes) = (flow.pause(), &flow.held_by());
+        if *causes != held_before {
+            telemetry::FlowStands { causes }.emit();
+        }
         // Still under the lock: what is shown follows the order of what happened.
         self.shown.send_if_modified(|shown| {
             let differs = *shown != pause;

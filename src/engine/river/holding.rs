@@ -55,10 +55,8 @@ impl River {
         self.telling.spawn(async move {
             for (outcome, (taken, _)) in kept.into_iter().zip(jobs) {
                 telemetry::JobHeld {
-                    entity_id: &taken.job.entity_id,
-                    card_id: &taken.job.card_id,
+                    job: &taken.job,
                     source: taken.provenance.origin.as_str(),
-                    operation: taken.job.operation.as_str(),
                 }
                 .emit();
                 match publish(&tower, &outcome).await {

@@ -110,7 +110,7 @@ impl River {
         let fingerprint = delivery.job.fingerprint();
         if let Some(taken) = self.jobs.get(&delivery.job.entity_id) {
             let is_same = taken.fingerprint == fingerprint;
-            tell(&delivery.job, if is_same { "join" } else { "conflict" });
+            tell(&delivery, if is_same { "join" } else { "conflict" });
             if is_same {
                 taken.receipts.add(delivery.receipt).await;
                 return Ok(());
@@ -118,8 +118,15 @@ impl River {
             let generation = taken.generation;
             return self.refuse_copy(delivery, generation, fingerprint).await;
         }
-        let decision = decide(sight, fingerprint, delivery.again.as_ref());
-        tell(&delivery.job, decision.as_str());
+        let decision = match decide(sight, fingerprint, delivery.again.as_ref()) {
+            // What was pruned is known by its fingerprint alone: where a person may have been wrong,
+            // nobody knows any more on which card to look.
+            Decision::RunAgain { earlier, .. } if is_pruned_ruling(sight, fingerprint) => {
+                Decision::Conflict(earlier)
+            }
+            decision => decision,
+        };
+        tell(&delivery, decision.as_str());
         match decision {
             Decision::Run => {
                 self.take(delivery, fingerprint, false, None).await;
@@ -137,11 +144,6 @@ impl River {
             Decision::RunCancelled => {
                 self.take(delivery, fingerprint, true, None).await;
                 Ok(())
-            }
-            // What was pruned is known by its fingerprint alone: where a person may have been wrong,
-            // nobody knows any more on which card to look.
-            Decision::RunAgain { earlier, .. } if is_pruned_ruling(sight, fingerprint) => {
-                self.refuse_copy(delivery, earlier, fingerprint).await
             }
             Decision::RunAgain { earlier, ended, by } => {
                 let was_ruled = ended.status == Status::NotSent && is_ruling(&ended);
@@ -321,6 +323,8 @@ impl River {
         let kept = self.tower.ledger.note_fact(fact).await?;
         telemetry::MessageRefused {
             event_id: &kept.event_id.to_string(),
+            source: message.provenance.origin.as_str(),
+            operation: message.unreadable.seen.operation,
             reason: &message.unreadable.reason,
             words: &message.unreadable.words,
         }
