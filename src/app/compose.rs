@@ -116,6 +116,11 @@ impl House {
         ledger
     }
 
+    /// The ledger itself.
+    pub(super) fn sqlite(&self) -> Arc<SqliteLedger> {
+        Arc::clone(&self.ledger)
+    }
+
     /// The bank.
     pub(super) fn bank(&self) -> Arc<BankClient> {
         Arc::clone(&self.bank)

@@ -13,13 +13,6 @@ mod commands;
 mod compose;
 mod config;
 mod exit;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the worker serves it as soon as it has its listener"
-    )
-)]
 mod health;
 mod log;
 mod panics;

@@ -45,6 +45,7 @@ use crate::engine::ports::{
     Answer, AskNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, NewlyHeld,
     OpenJob, Origin, Settlement, Sight, StoredOutcome,
 };
+use crate::telemetry::metrics::OpenFigures;
 
 /// What a ledger belongs to, from its first use on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +127,16 @@ impl SqliteLedger {
             path: path.to_owned(),
             lock_path: opened.lock_path,
         })
+    }
+
+    /// What is open now, for the metrics.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub async fn open_figures(&self) -> Result<OpenFigures, LedgerError> {
+        self.reads
+            .call("counting what is open", read::open_figures)
+            .await
     }
 
     /// Commits what waits, writes the anchor, closes the file and frees the lock. Every later call

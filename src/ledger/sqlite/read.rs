@@ -24,6 +24,7 @@ use crate::engine::ports::{
     AttemptNote, Control, Intent, JobRef, Letter, OpenJob, Origin, Sight, Standing, StoredOutcome,
 };
 use crate::ledger::rules;
+use crate::telemetry::metrics::OpenFigures;
 use crate::wire::envelope::Envelope;
 
 /// What is known of each id, in the same order.
@@ -167,6 +168,31 @@ pub(super) fn unpublished_count(db: &Connection) -> Result<u64, Trouble> {
     let mut statement = db.prepare_cached(&format!("SELECT count(*) {TO_BE_TOLD}"))?;
     let count: i64 = statement.query_row([], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or_default())
+}
+
+/// What is open, in figures. Jobs in doubt are bounded, and each is looked at: a sum in SQL could
+/// overflow.
+pub(super) fn open_figures(db: &Connection) -> Result<OpenFigures, Trouble> {
+    let mut figures = OpenFigures {
+        held: holds::count(db)?,
+        unpublished: unpublished_count(db)?,
+        ..OpenFigures::default()
+    };
+    let mut statement = db.prepare_cached(
+        "SELECT currency, amount_minor, person_needed FROM jobs INDEXED BY jobs_unsettled \
+         WHERE final_outcome IS NULL AND doubt_outcome IS NOT NULL",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let currency: String = row.get(0)?;
+        let currency = Currency::parse(&currency).ok_or(Trouble::Stored("currency"))?;
+        let minor: i64 = row.get(1)?;
+        let person_needed: bool = row.get(2)?;
+        figures.in_doubt += 1;
+        *figures.in_doubt_minor.entry(currency).or_default() += i128::from(minor);
+        figures.person_needed += u64::from(person_needed);
+    }
+    Ok(figures)
 }
 
 /// The job of this generation, where its row is still there.

@@ -17,15 +17,17 @@ use anyhow::anyhow;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 
-use crate::amqp::{Publisher, QueueSink, QueueSource};
+use crate::amqp::{Broker, Publisher, QueueSink, QueueSource};
 use crate::app::compose::{self, House};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
+use crate::app::health::Health;
 use crate::app::signals::{self, Signal};
 use crate::app::streams::tell;
 use crate::domain::money::Currencies;
-use crate::engine::stop::{Stop, Stopper};
+use crate::engine::stop::Stop;
 use crate::engine::{Ended, EngineError, Ports, SystemClock};
+use crate::telemetry::metrics;
 
 /// What people are told when they stop a worker.
 const STOPPING: &str = "stopping: nothing more is taken, calls under way are finished, and the rest goes \
@@ -37,23 +39,24 @@ pub(in crate::app) async fn worker(config: Option<&Path>) -> Result<Exit, Failur
     let currencies = config
         .currencies()
         .map_err(|error| Failure::new(Exit::Usage, error))?;
+    metrics::begin(&currencies);
     let broker = compose::broker(&config)?;
+    let mut beside = JoinSet::new();
+    let health = opening::listen(&config.metrics.listen, &mut beside).await?;
     let house = House::open(&config)?;
     let (stopper, stop) = crate::engine::stop::signal();
-    let mut beside = JoinSet::new();
-    let signals = signals::listen(stopper.clone(), STOPPING, &mut beside)
+    let signals = signals::listen(stopper, STOPPING, &mut beside)
         .map_err(|error| Failure::internal(error.into()))?;
     let ended = match opening::await_bank(&house, &config, &stop).await? {
         opening::Bank::Answers => {
-            serve(
-                &config,
-                &house,
+            let parts = Parts {
+                config: &config,
+                house: &house,
                 broker,
                 currencies,
-                (stopper, stop),
-                &mut beside,
-            )
-            .await
+                health,
+            };
+            parts.serve(stop, &mut beside).await
         }
         opening::Bank::Stopped => Ok(Ended::Stopped),
     };
@@ -68,41 +71,58 @@ pub(in crate::app) async fn worker(config: Option<&Path>) -> Result<Exit, Failur
     })
 }
 
-async fn serve(
-    config: &Config,
-    house: &House,
-    broker: crate::amqp::Broker,
+/// What a worker is put together from.
+struct Parts<'a> {
+    config: &'a Config,
+    house: &'a House,
+    broker: Broker,
     currencies: Currencies,
-    (_stopper, stop): (Stopper, Stop),
-    beside: &mut JoinSet<()>,
-) -> Result<Ended, Failure> {
-    let settings = config
-        .worker_settings()
-        .map_err(|error| Failure::new(Exit::Usage, error))?;
-    let place = broker.settings().place();
-    let names = broker.settings().names.clone();
-    // The lock comes first: a second worker must not publish either.
-    let source = QueueSource::start(broker.clone(), currencies, Arc::new(SystemClock))
-        .await
-        .map_err(compose::amqp_failure)?;
-    let publisher = Publisher::start(broker)
-        .await
-        .map_err(compose::amqp_failure)?;
-    tell(&format!(
-        "taking jobs from {} at {place}, outcomes to {}\n",
-        names.jobs_queue, names.results_queue
-    ));
-    let (pauses, pauses_seen) = channel::channel(None);
-    let about = config.circumstances(&config.bank.base_url);
-    beside.spawn(watch::tell_pauses(pauses_seen, about));
-    let ports = Ports {
-        bank: house.bank(),
-        ledger: house.ledger_port(),
-        sink: Arc::new(QueueSink::new(publisher, names)),
-        clock: Arc::new(SystemClock),
-    };
-    let ended = crate::engine::run(ports, settings, Box::new(source), stop, &pauses).await;
-    ended.map_err(engine_failure)
+    health: Arc<Health>,
+}
+
+impl Parts<'_> {
+    /// Opens from the sink upward, and lets jobs flow until it is stopped.
+    async fn serve(self, stop: Stop, beside: &mut JoinSet<()>) -> Result<Ended, Failure> {
+        let settings = self
+            .config
+            .worker_settings()
+            .map_err(|error| Failure::new(Exit::Usage, error))?;
+        let place = self.broker.settings().place();
+        let names = self.broker.settings().names.clone();
+        // The lock comes first: a second worker must not publish either.
+        let clock = Arc::new(SystemClock);
+        let source = QueueSource::start(self.broker.clone(), self.currencies, clock)
+            .await
+            .map_err(compose::amqp_failure)?;
+        let publisher = Publisher::start(self.broker)
+            .await
+            .map_err(compose::amqp_failure)?;
+        let links = [source.link(), publisher.link()];
+        let (pauses, pauses_seen) = channel::channel(None);
+        let about = self.config.circumstances(&self.config.bank.base_url);
+        beside.spawn(watch::tell_pauses(pauses_seen.clone(), about));
+        beside.spawn(watch::keep_counting(self.house.sqlite()));
+        beside.spawn(watch::keep_health(
+            Arc::clone(&self.health),
+            links,
+            pauses_seen,
+            stop.clone(),
+        ));
+        self.health.set_started();
+        tell(&format!(
+            "taking jobs from {} at {place}, outcomes to {}\n",
+            names.jobs_queue, names.results_queue
+        ));
+        let ports = Ports {
+            bank: self.house.bank(),
+            ledger: self.house.ledger_port(),
+            sink: Arc::new(QueueSink::new(publisher, names)),
+            clock: Arc::new(SystemClock),
+        };
+        let source = Box::new(source);
+        let running = crate::engine::run(ports, settings, source, stop, &pauses);
+        Box::pin(running).await.map_err(engine_failure)
+    }
 }
 
 fn engine_failure(error: EngineError) -> Failure {

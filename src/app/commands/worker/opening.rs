@@ -5,13 +5,17 @@
 //!
 //! *What it refuses to know.* Queues.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::app::compose::House;
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
+use crate::app::health::{self, Health};
 use crate::app::streams::tell;
 use crate::domain::job::CardId;
 use crate::engine::ports::{Bank as _, ListFault};
@@ -27,6 +31,34 @@ pub(super) enum Bank {
     Answers,
     /// The worker was stopped before it did.
     Stopped,
+}
+
+/// Lets the process be watched at this address, unless it is `off`.
+pub(super) async fn listen(
+    address: &str,
+    beside: &mut JoinSet<()>,
+) -> Result<Arc<Health>, Failure> {
+    let health = Arc::new(Health::default());
+    if address == "off" {
+        return Ok(health);
+    }
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| {
+            format!(
+                "metrics.listen: {address} cannot be listened on; no job was taken. Name another \
+                 address, or off"
+            )
+        })
+        .map_err(|error| Failure::new(Exit::Unusable, error))?;
+    let shown = Arc::clone(&health);
+    beside.spawn(async move {
+        // It ends with the process, and says by itself what goes wrong.
+        health::serve(listener, shown, std::future::pending())
+            .await
+            .ok();
+    });
+    Ok(health)
 }
 
 /// Reads the bank until it answers.
