@@ -107,7 +107,10 @@ pub fn of_letter(outcome: &StoredOutcome, letter: &Letter) -> BasicProperties {
     let reason = message
         .as_ref()
         .and_then(|message| message.reason.as_deref());
-    let reason = letter.words.as_deref().or(reason);
+    let (reason, explanation) = match &letter.why {
+        Some((reason, words)) => (Some(reason.as_str()), Some(words.as_str())),
+        None => (reason, None),
+    };
     let mut headers = headers_of(&outcome.envelope);
     let mut add = |name: &str, text: Option<&str>| {
         if let Some(text) = text {
@@ -118,6 +121,7 @@ pub fn of_letter(outcome: &StoredOutcome, letter: &Letter) -> BasicProperties {
     add("tanda-status", Some(outcome.status.as_str()));
     add("tanda-event-id", Some(&event_id));
     add("tanda-reason", reason);
+    add("tanda-explanation", explanation);
     add(
         "tanda-error-code",
         first_error.map(|it| it.error_code.as_str()),

@@ -96,7 +96,7 @@ pub(super) fn of_conflict(
 /// The letter of a message that names a job which the ledger has under the same id.
 pub(super) fn letter_of_copy(copy: &Delivery) -> Option<Letter> {
     let body = copy.body.clone()?;
-    Some(Letter { body, words: None })
+    Some(Letter { body, why: None })
 }
 
 /// That a message is no valid job.
@@ -128,6 +128,6 @@ pub(super) fn letter_of_invalid(message: &UnreadableDelivery) -> Letter {
     Letter {
         body: message.body.clone(),
         // Its own reason: another message with the same body may have been refused for another one.
-        words: Some(format!("{}: {}", unreadable.reason, unreadable.words)),
+        why: Some((unreadable.reason.clone(), unreadable.words.clone())),
     }
 }

@@ -469,8 +469,8 @@ pub struct StoredOutcome {
 pub struct Letter {
     /// Its body.
     pub body: Arc<[u8]>,
-    /// Why it is dead, in a stable word and for people, where that is more than the outcome says.
-    pub words: Option<String>,
+    /// Why it is dead, in stable words and for people, where the outcome does not say it all.
+    pub why: Option<(String, String)>,
 }
 
 impl Letter {
@@ -479,7 +479,7 @@ impl Letter {
     pub fn of(job: &Job) -> Self {
         Self {
             body: wire::job::encode(job).into(),
-            words: None,
+            why: None,
         }
     }
 }
