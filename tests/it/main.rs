@@ -7,6 +7,7 @@ mod config;
 mod contract;
 mod crash;
 mod decisions;
+mod deploy;
 mod files;
 mod flow;
 mod ledger;

@@ -1,0 +1,148 @@
+//! What is deployed, held against what there is.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+use tanda::amqp::topology::Argument;
+use tanda::amqp::{Names, Topology};
+use tanda::telemetry::metrics;
+
+fn deployed(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy")
+        .join(path)
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(deployed(path)).expect("a file")
+}
+
+/// RabbitMQ is given the queues, exchanges and bindings that the program wants.
+#[test]
+fn the_definitions_of_rabbitmq_are_the_topology() {
+    let definitions: Value =
+        serde_json::from_str(&text("rabbitmq/definitions.json")).expect("JSON");
+    let topology = Topology::new(&Names::default(), None);
+    let exchanges: Vec<_> = topology
+        .exchanges
+        .iter()
+        .map(|exchange| {
+            serde_json::json!({
+                "name": exchange.name, "vhost": "/", "type": exchange.kind, "durable": true,
+                "auto_delete": false, "internal": false, "arguments": {},
+            })
+        })
+        .collect();
+    let arguments = |arguments: &[(&'static str, Argument)]| -> Value {
+        let value = |argument: &Argument| match argument {
+            Argument::Text(text) => Value::from(text.as_str()),
+            Argument::Number(number) => Value::from(*number),
+        };
+        let pairs = arguments
+            .iter()
+            .map(|(name, it)| ((*name).to_owned(), value(it)));
+        Value::Object(pairs.collect())
+    };
+    let queues: Vec<_> = topology
+        .queues
+        .iter()
+        .map(|queue| {
+            serde_json::json!({
+                "name": queue.name, "vhost": "/", "durable": true, "auto_delete": false,
+                "arguments": arguments(&queue.arguments),
+            })
+        })
+        .collect();
+    let bindings: Vec<_> = topology
+        .bindings
+        .iter()
+        .map(|binding| {
+            serde_json::json!({
+                "source": binding.exchange, "vhost": "/", "destination": binding.queue,
+                "destination_type": "queue", "routing_key": binding.key, "arguments": {},
+            })
+        })
+        .collect();
+    let wanted = serde_json::json!({
+        "exchanges": exchanges, "queues": queues, "bindings": bindings,
+    });
+    assert_eq!(definitions, wanted);
+}
+
+/// The names of ours that stand in a query.
+fn named_in(query: &str) -> BTreeSet<String> {
+    query
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("tanda_"))
+        .map(|word| {
+            let histogram = ["_bucket", "_count", "_sum"];
+            let base = histogram.iter().find_map(|end| word.strip_suffix(end));
+            let is_histogram = base.is_some_and(|base| metrics::NAMES.contains(&base));
+            base.filter(|_| is_histogram).unwrap_or(word).to_owned()
+        })
+        .collect()
+}
+
+/// Every query of the dashboard and of the alerts names metrics that exist, and the dashboard shows all.
+#[test]
+fn every_query_names_a_metric_that_exists() {
+    let known: BTreeSet<String> = metrics::NAMES.iter().map(|&it| it.to_owned()).collect();
+    let dashboard: Value =
+        serde_json::from_str(&text("grafana/dashboards/tanda.json")).expect("JSON");
+    let panels = dashboard.get("panels").and_then(Value::as_array);
+    let mut shown = BTreeSet::new();
+    for panel in panels.expect("panels") {
+        let targets = panel.get("targets").and_then(Value::as_array);
+        for target in targets.expect("targets") {
+            let query = target.get("expr").and_then(Value::as_str).expect("a query");
+            let named = named_in(query);
+            assert!(!named.is_empty(), "{query}");
+            shown.extend(named);
+        }
+    }
+    assert_eq!(shown, known);
+    let alerts = text("prometheus/alerts.yml");
+    let queries = alerts.lines().filter(|line| !line.contains("description:"));
+    let named: BTreeSet<String> = queries.flat_map(named_in).collect();
+    let unknown: Vec<_> = named.difference(&known).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// The alert rules are rules, and each fires when it must and at no other time.
+#[test]
+fn the_alerts_fire_when_they_must() {
+    for arguments in [
+        &["check", "rules", "alerts.yml"][..],
+        &["check", "config", "--syntax-only", "prometheus.yml"],
+        &["test", "rules", "alerts_test.yml"],
+    ] {
+        let output = Command::new("promtool")
+            .args(arguments)
+            .current_dir(deployed("prometheus"))
+            .output()
+            .expect("promtool runs");
+        let told =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {told}");
+    }
+    let rules = text("prometheus/alerts.yml");
+    let tests = text("prometheus/alerts_test.yml");
+    for rule in rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+    {
+        let tried = tests.matches(&format!("alertname: {rule}")).count();
+        assert!(tried >= 2, "{rule} is tried firing and not firing");
+    }
+}
+
+/// Bounds that contradict each other would kill a worker that drains.
+#[test]
+fn whoever_stops_a_worker_waits_for_longer_than_it_drains() {
+    assert!(text("tanda-worker.service").contains("TimeoutStopSec=60"));
+    assert!(text("compose.yaml").contains("stop_grace_period: 60s"));
+    let defaults = include_str!("../../src/app/config/tanda.default.toml");
+    assert!(defaults.contains("\ndrain_s = 45\n"));
+}
