@@ -115,7 +115,8 @@ const fn yes_or_no(yes: bool) -> &'static str {
 static COUNTED: OnceLock<Metrics> = OnceLock::new();
 
 /// From now on events count, in these currencies. Before it, and in commands that nobody scrapes, they
-/// only log.
+/// only log; it comes before the first connection and the first gate, whose state is told when it
+/// changes.
 pub fn begin(currencies: &Currencies) {
     COUNTED.get_or_init(|| Metrics::new(currencies));
 }
@@ -161,7 +162,7 @@ impl CallUnderWay {
     /// It begins; it is over when this is dropped, whatever became of its task.
     #[must_use]
     pub fn begin() -> Self {
-        let in_flight = COUNTED.get().map(|metrics| metrics.in_flight.clone());
+        let in_flight = COUNTED.get().map(|metrics| metrics.calls.in_flight.clone());
         Self(in_flight.inspect(IntGauge::inc))
     }
 }
@@ -183,27 +184,138 @@ pub(super) struct Metrics {
     retry_reasons: Vec<&'static str>,
     /// Which connections to RabbitMQ stand.
     connections: Mutex<BTreeSet<&'static str>>,
-    jobs: IntCounterVec,
-    amounts: IntCounterVec,
-    call_seconds: HistogramVec,
-    retries: IntCounterVec,
-    queue_lag: IntGauge,
-    in_flight: IntGauge,
-    in_doubt: IntGauge,
-    in_doubt_amounts: IntGaugeVec,
-    person_needed: IntGauge,
-    held: IntGauge,
-    unpublished: IntGauge,
-    published: IntCounterVec,
-    breaker_open: IntGauge,
-    paused: IntGaugeVec,
-    broker_connected: IntGauge,
-    alarms: IntCounterVec,
+    outcomes: Outcomes,
+    calls: Calls,
+    flow: Flow,
+    open: Open,
 }
 
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+struct Outcomes {
+    jobs: IntCounterVec,
+    amounts: IntCounterVec,
+    published: IntCounterVec,
+    alarms: IntCounterVec,
+}
+
+impl Outcomes {
+    fn new(of: &Makes<'_>) -> Self {
+        Self {
+            jobs: of.counters(
+                "tanda_jobs_total",
+                "Outcomes of this process, interim ones too; each copy of a message that is refused \
+                 is one.",
+                &["source", "operation", "outcome"],
+            ),
+            amounts: of.counters(
+                "tanda_amount_minor_total",
+                "What the jobs with these outcomes were about, in minor units.",
+                &["operation", "currency", "outcome"],
+            ),
+            published: of.counters(
+                "tanda_outcomes_published_total",
+                "Outcomes that the broker has confirmed; replay: once more.",
+                &["status", "replay"],
+            ),
+            alarms: of.counters(
+                "tanda_alarms_total",
+                "What a person must look at, each time it is found.",
+                &["alarm"],
+            ),
+        }
+    }
+}
+
+struct Calls {
+    seconds: HistogramVec,
+    retries: IntCounterVec,
+    in_flight: IntGauge,
+}
+
+impl Calls {
+    fn new(of: &Makes<'_>) -> Self {
+        Self {
+            seconds: of.histograms(
+                "tanda_bank_request_duration_seconds",
+                "How long calls of the bank took, by the class of the answer's status.",
+                &["status_class"],
+            ),
+            retries: of.counters(
+                "tanda_bank_retries_total",
+                "Calls after the first of a job, by what the call before came to.",
+                &["reason"],
+            ),
+            in_flight: of.gauge("tanda_in_flight", "Calls of the bank under way."),
+        }
+    }
+}
+
+struct Flow {
+    paused: IntGaugeVec,
+    breaker_open: IntGauge,
+    broker_connected: IntGauge,
+    queue_lag: IntGauge,
+}
+
+impl Flow {
+    fn new(of: &Makes<'_>) -> Self {
+        Self {
+            paused: of.gauges(
+                "tanda_paused",
+                "1 for each cause that holds the flow now.",
+                &["cause"],
+            ),
+            breaker_open: of.gauge(
+                "tanda_breaker_open",
+                "1 while the flow is held because the bank does not answer.",
+            ),
+            broker_connected: of.gauge(
+                "tanda_broker_connected",
+                "1 while both connections to RabbitMQ stand.",
+            ),
+            queue_lag: of.gauge(
+                "tanda_queue_lag_seconds",
+                "Age of the message received last, when it came; 0 once the queue was seen empty.",
+            ),
+        }
+    }
+}
+
+struct Open {
+    in_doubt: IntGauge,
+    in_doubt_amounts: IntGaugeVec,
+    person_needed: IntGauge,
+    held: IntGauge,
+    unpublished: IntGauge,
+}
+
+impl Open {
+    fn new(of: &Makes<'_>) -> Self {
+        Self {
+            in_doubt: of.gauge("tanda_in_doubt_jobs", "Jobs that may have been executed."),
+            in_doubt_amounts: of.gauges(
+                "tanda_in_doubt_amount_minor",
+                "What the jobs in doubt are about, in minor units.",
+                &["currency"],
+            ),
+            person_needed: of.gauge(
+                "tanda_person_needed_jobs",
+                "Jobs in doubt that only a person can decide.",
+            ),
+            held: of.gauge(
+                "tanda_held_jobs",
+                "Jobs that wait in the ledger behind others of their cards.",
+            ),
+            unpublished: of.gauge(
+                "tanda_outcomes_unpublished",
+                "Durable outcomes that nobody has confirmed yet.",
+            ),
+        }
     }
 }
 
@@ -222,72 +334,10 @@ impl Metrics {
                 .chain([CLEAN_START])
                 .collect(),
             connections: Mutex::default(),
-            jobs: of.counters(
-                "tanda_jobs_total",
-                "Outcomes of this process, interim ones too; each copy of a message that is refused is one.",
-                &["source", "operation", "outcome"],
-            ),
-            amounts: of.counters(
-                "tanda_amount_minor_total",
-                "What the jobs with these outcomes were about, in minor units.",
-                &["operation", "currency", "outcome"],
-            ),
-            call_seconds: of.histograms(
-                "tanda_bank_request_duration_seconds",
-                "How long calls of the bank took, by the class of the answer's status.",
-                &["status_class"],
-            ),
-            retries: of.counters(
-                "tanda_bank_retries_total",
-                "Calls after the first of a job, by what the call before came to.",
-                &["reason"],
-            ),
-            queue_lag: of.gauge(
-                "tanda_queue_lag_seconds",
-                "Age of the message received last, when it came; 0 once the queue was seen empty.",
-            ),
-            in_flight: of.gauge("tanda_in_flight", "Calls of the bank under way."),
-            in_doubt: of.gauge("tanda_in_doubt_jobs", "Jobs that may have been executed."),
-            in_doubt_amounts: of.gauges(
-                "tanda_in_doubt_amount_minor",
-                "What the jobs in doubt are about, in minor units.",
-                &["currency"],
-            ),
-            person_needed: of.gauge(
-                "tanda_person_needed_jobs",
-                "Jobs in doubt that only a person can decide.",
-            ),
-            held: of.gauge(
-                "tanda_held_jobs",
-                "Jobs that wait in the ledger behind others of their cards.",
-            ),
-            unpublished: of.gauge(
-                "tanda_outcomes_unpublished",
-                "Durable outcomes that were not confirmed yet.",
-            ),
-            published: of.counters(
-                "tanda_outcomes_published_total",
-                "Outcomes confirmed by the broker; replay: once more.",
-                &["status", "replay"],
-            ),
-            breaker_open: of.gauge(
-                "tanda_breaker_open",
-                "1 while the flow is held because the bank does not answer.",
-            ),
-            paused: of.gauges(
-                "tanda_paused",
-                "1 for each cause that holds the flow now.",
-                &["cause"],
-            ),
-            broker_connected: of.gauge(
-                "tanda_broker_connected",
-                "1 while both connections to RabbitMQ stand.",
-            ),
-            alarms: of.counters(
-                "tanda_alarms_total",
-                "What a person must look at, each time it is found.",
-                &["alarm"],
-            ),
+            outcomes: Outcomes::new(&of),
+            calls: Calls::new(&of),
+            flow: Flow::new(&of),
+            open: Open::new(&of),
             registry,
         };
         metrics.show_all();
@@ -301,35 +351,39 @@ impl Metrics {
         for status in Status::ALL.map(Status::as_str) {
             for operation in Operation::ALL.map(Operation::as_str) {
                 for &source in SOURCES {
-                    self.jobs.with_label_values(&[source, operation, status]);
+                    self.outcomes
+                        .jobs
+                        .with_label_values(&[source, operation, status]);
                 }
                 // What is no valid job is about no amount.
                 for &currency in currencies.iter().filter(|_| status != INVALID) {
                     let labels = [operation, currency, status];
-                    self.amounts.with_label_values(&labels);
+                    self.outcomes.amounts.with_label_values(&labels);
                 }
             }
             for replay in [false, true].map(yes_or_no) {
-                self.published.with_label_values(&[status, replay]);
+                self.outcomes.published.with_label_values(&[status, replay]);
             }
         }
         for &source in SOURCES {
-            self.jobs.with_label_values(&[source, UNKNOWN, INVALID]);
+            self.outcomes
+                .jobs
+                .with_label_values(&[source, UNKNOWN, INVALID]);
         }
         for class in STATUS_CLASSES {
-            self.call_seconds.with_label_values(&[class]);
+            self.calls.seconds.with_label_values(&[class]);
         }
         for reason in &self.retry_reasons {
-            self.retries.with_label_values(&[reason]);
+            self.calls.retries.with_label_values(&[reason]);
         }
         for cause in PAUSES {
-            self.paused.with_label_values(&[cause]);
+            self.flow.paused.with_label_values(&[cause]);
         }
         for alarm in ALARMS {
-            self.alarms.with_label_values(&[alarm]);
+            self.outcomes.alarms.with_label_values(&[alarm]);
         }
         for currency in currencies {
-            self.in_doubt_amounts.with_label_values(&[currency]);
+            self.open.in_doubt_amounts.with_label_values(&[currency]);
         }
     }
 
@@ -344,11 +398,13 @@ impl Metrics {
     /// An outcome of a job.
     pub(super) fn outcome(&self, source: &str, job: &Job, status: Status) {
         self.add(source, Some(job.operation), status);
-        let currency = job.amount.currency();
-        let currency = self.currency(&currency);
+        let currency = self.currency(job.amount.currency());
         let labels = [job.operation.as_str(), currency, status.as_str()];
         let minor = u64::try_from(job.amount.minor()).expect("an amount is positive");
-        self.amounts.with_label_values(&labels).inc_by(minor);
+        self.outcomes
+            .amounts
+            .with_label_values(&labels)
+            .inc_by(minor);
     }
 
     /// A message that is no valid job; its operation, where that could be read.
@@ -360,12 +416,12 @@ impl Metrics {
         let source = among(SOURCES, source);
         let operation = operation.map_or(UNKNOWN, Operation::as_str);
         let labels = [source, operation, status.as_str()];
-        self.jobs.with_label_values(&labels).inc();
+        self.outcomes.jobs.with_label_values(&labels).inc();
     }
 
-    fn currency(&self, currency: &Currency) -> &str {
+    fn currency(&self, currency: Currency) -> &str {
         self.currencies
-            .get(currency)
+            .get(&currency)
             .map_or(OTHER, Currency::as_str)
     }
 
@@ -373,7 +429,8 @@ impl Metrics {
     pub(super) fn call(&self, status_class: &str, took: Duration) {
         let class = among(STATUS_CLASSES, status_class);
         let seconds = took.as_secs_f64();
-        self.call_seconds
+        self.calls
+            .seconds
             .with_label_values(&[class])
             .observe(seconds);
     }
@@ -381,26 +438,29 @@ impl Metrics {
     /// A call after the first; why, where the one before it came to nothing.
     pub(super) fn retry(&self, cause: Option<&str>) {
         let reason = cause.map_or(CLEAN_START, |cause| among(&self.retry_reasons, cause));
-        self.retries.with_label_values(&[reason]).inc();
+        self.calls.retries.with_label_values(&[reason]).inc();
     }
 
     pub(super) fn lag(&self, age: Duration) {
-        self.queue_lag.set(gauged(age.as_secs()));
+        self.flow.queue_lag.set(gauged(age.as_secs()));
     }
 
     pub(super) fn published(&self, status: Status, replay: bool) {
         let labels = [status.as_str(), yes_or_no(replay)];
-        self.published.with_label_values(&labels).inc();
+        self.outcomes.published.with_label_values(&labels).inc();
     }
 
     /// The flow is held by these, and by nothing else.
     pub(super) fn paused(&self, causes: &[&str]) {
         for cause in PAUSES {
             let holds = causes.contains(cause);
-            self.paused.with_label_values(&[cause]).set(holds.into());
+            self.flow
+                .paused
+                .with_label_values(&[cause])
+                .set(holds.into());
         }
         let open = causes.contains(&BANK_NOT_ANSWERING);
-        self.breaker_open.set(open.into());
+        self.flow.breaker_open.set(open.into());
     }
 
     pub(super) fn connection(&self, connection: &'static str, stands: bool) {
@@ -413,29 +473,30 @@ impl Metrics {
             connections.remove(connection);
         }
         let all = CONNECTIONS.iter().all(|one| connections.contains(one));
-        self.broker_connected.set(all.into());
+        self.flow.broker_connected.set(all.into());
     }
 
     pub(super) fn alarm(&self, alarm: &str) {
         let alarm = among(ALARMS, alarm);
-        self.alarms.with_label_values(&[alarm]).inc();
+        self.outcomes.alarms.with_label_values(&[alarm]).inc();
     }
 
     pub(super) fn open(&self, open: &OpenFigures) {
-        self.in_doubt.set(gauged(open.in_doubt));
-        self.person_needed.set(gauged(open.person_needed));
-        self.held.set(gauged(open.held));
-        self.unpublished.set(gauged(open.unpublished));
+        self.open.in_doubt.set(gauged(open.in_doubt));
+        self.open.person_needed.set(gauged(open.person_needed));
+        self.open.held.set(gauged(open.held));
+        self.open.unpublished.set(gauged(open.unpublished));
         let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
         for (currency, minor) in &open.in_doubt_minor {
-            let sum = sums.entry(self.currency(currency)).or_default();
+            let sum = sums.entry(self.currency(*currency)).or_default();
             *sum = sum.saturating_add(*minor);
         }
         let all = self.currencies.iter().map(Currency::as_str);
         for currency in all.chain([OTHER]) {
             let sum = sums.get(currency).copied().unwrap_or_default();
             let sum = i64::try_from(sum).unwrap_or(i64::MAX);
-            self.in_doubt_amounts
+            self.open
+                .in_doubt_amounts
                 .with_label_values(&[currency])
                 .set(sum);
         }

@@ -118,14 +118,14 @@ impl River {
             let generation = taken.generation;
             return self.refuse_copy(delivery, generation, fingerprint).await;
         }
-        let decision = match decide(sight, fingerprint, delivery.again.as_ref()) {
+        let mut decision = decide(sight, fingerprint, delivery.again.as_ref());
+        if let Decision::RunAgain { earlier, .. } = decision
+            && is_pruned_ruling(sight, fingerprint)
+        {
             // What was pruned is known by its fingerprint alone: where a person may have been wrong,
             // nobody knows any more on which card to look.
-            Decision::RunAgain { earlier, .. } if is_pruned_ruling(sight, fingerprint) => {
-                Decision::Conflict(earlier)
-            }
-            decision => decision,
-        };
+            decision = Decision::Conflict(earlier);
+        }
         tell(&delivery, decision.as_str());
         match decision {
             Decision::Run => {
