@@ -32,6 +32,14 @@ Examples:
   tanda topology --declare                 make queues and exchanges, once
   TANDA_AMQP__URL=amqp://localhost tanda worker";
 
+const TOPOLOGY_EXAMPLES: &str = "\
+Examples:
+  tanda topology                what there must be, and whether the broker has it
+  tanda topology --declare      make what is missing
+  tanda topology --json         definitions to import
+
+Ends with 8 where something is missing or otherwise.";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   tanda run payroll.csv --simulate --yes     a rehearsal: no money moves
@@ -47,8 +55,10 @@ use super::commands::explain::ExplainArgs;
 use super::commands::ledger::LedgerCommand;
 use super::commands::pause::PauseArgs;
 use super::commands::reconcile::ReconcileArgs;
+use super::commands::schema::SchemaArgs;
 use super::commands::settle::SettleArgs;
 use super::commands::status::StatusArgs;
+use super::commands::topology::TopologyArgs;
 
 /// Moves money on prepaid cards in bulk, each job once.
 #[derive(Debug, Parser)]
@@ -132,6 +142,12 @@ pub(super) enum Command {
     Key(KeyArgs),
     /// Show every setting, its value and where it came from
     Config(ConfigArgs),
+    /// Show the queues and exchanges at RabbitMQ, check them, or make them
+    #[command(after_help = TOPOLOGY_EXAMPLES)]
+    Topology(TopologyArgs),
+    /// Print the contract of the messages, for machines
+    #[command(after_help = "Example:\n  tanda schema job > job.schema.json")]
+    Schema(SchemaArgs),
     /// Print the completions of a shell
     #[command(
         after_help = "Example:\n  tanda completions bash > ~/.local/share/bash-completion/completions/tanda"

@@ -232,7 +232,17 @@ pub(super) fn broker(config: &Config) -> Result<Broker, Failure> {
             .map_err(|error| Failure::new(Exit::Usage, error))
     });
     settings.ca_pem = ca_pem.transpose()?;
-    settings.names = Names {
+    settings.names = names(config);
+    settings.results_max_length = amqp.results_max_length;
+    settings.declare = amqp.declare;
+    settings.prefetch = amqp.prefetch;
+    Ok(Broker::new(settings))
+}
+
+/// The names of queues and exchanges, as the settings say.
+pub(super) fn names(config: &Config) -> Names {
+    let amqp = &config.amqp;
+    Names {
         jobs_exchange: amqp.jobs_exchange.clone(),
         jobs_queue: amqp.jobs_queue.clone(),
         results_exchange: amqp.results_exchange.clone(),
@@ -240,11 +250,7 @@ pub(super) fn broker(config: &Config) -> Result<Broker, Failure> {
         dead_exchange: amqp.dead_exchange.clone(),
         dead_queue: amqp.dead_queue.clone(),
         lock_queue: amqp.lock_queue.clone(),
-    };
-    settings.results_max_length = amqp.results_max_length;
-    settings.declare = amqp.declare;
-    settings.prefetch = amqp.prefetch;
-    Ok(Broker::new(settings))
+    }
 }
 
 /// RabbitMQ cannot be used.

@@ -102,6 +102,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Simulator(args) => commands::simulator::simulator(args).await,
             Command::Key(args) => commands::key::key(config, &args),
             Command::Config(args) => commands::config::config(config, cli.log.flags(), &args),
+            Command::Topology(args) => commands::topology::topology(&load(config)?, &args).await,
+            Command::Schema(args) => Ok(commands::schema::schema(&args)),
             Command::Completions(args) => Ok(commands::completions::completions(&args)),
             Command::Man => commands::man::man(),
         }

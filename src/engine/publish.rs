@@ -135,7 +135,9 @@ async fn publish_all(
         let tower = Arc::clone(tower);
         publishing.spawn(async move {
             let published = confirm(&tower, &outcome).await;
-            tell_published_again(&outcome);
+            if published == Published::Yes {
+                tell_published_again(&outcome);
+            }
             (outcome.event_id, published)
         });
     }

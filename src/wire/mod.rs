@@ -2,7 +2,8 @@
 //!
 //! *What this is.* [`bank`]: requests, error envelopes and lists as the bank's page has them, read
 //! by the client and written by the simulator. [`job`] and [`outcome`]: the messages of the queues,
-//! `tanda.job.v1` and `tanda.outcome.v1`; [`envelope`]: what travels with them.
+//! `tanda.job.v1` and `tanda.outcome.v1`; [`envelope`]: what travels with them; [`schema`]: their contract
+//! for machines.
 //! [`check`]: what a checked file holds, line by line.
 //!
 //! *What it promises.* Bytes are a pure function of values; field order is fixed. Amounts are JSON
@@ -15,3 +16,4 @@ pub mod check;
 pub mod envelope;
 pub mod job;
 pub mod outcome;
+pub mod schema;

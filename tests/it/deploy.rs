@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
-use tanda::amqp::topology::Argument;
-use tanda::amqp::{Names, Topology};
 use tanda::telemetry::metrics;
+
+use crate::support::program::Desk;
 
 fn deployed(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -22,53 +22,10 @@ fn text(path: &str) -> String {
 /// RabbitMQ is given the queues, exchanges and bindings that the program wants.
 #[test]
 fn the_definitions_of_rabbitmq_are_the_topology() {
-    let definitions: Value =
-        serde_json::from_str(&text("rabbitmq/definitions.json")).expect("JSON");
-    let topology = Topology::new(&Names::default(), None);
-    let exchanges: Vec<_> = topology
-        .exchanges
-        .iter()
-        .map(|exchange| {
-            serde_json::json!({
-                "name": exchange.name, "vhost": "/", "type": exchange.kind, "durable": true,
-                "auto_delete": false, "internal": false, "arguments": {},
-            })
-        })
-        .collect();
-    let arguments = |arguments: &[(&'static str, Argument)]| -> Value {
-        let value = |argument: &Argument| match argument {
-            Argument::Text(text) => Value::from(text.as_str()),
-            Argument::Number(number) => Value::from(*number),
-        };
-        let pairs = arguments
-            .iter()
-            .map(|(name, it)| ((*name).to_owned(), value(it)));
-        Value::Object(pairs.collect())
-    };
-    let queues: Vec<_> = topology
-        .queues
-        .iter()
-        .map(|queue| {
-            serde_json::json!({
-                "name": queue.name, "vhost": "/", "durable": true, "auto_delete": false,
-                "arguments": arguments(&queue.arguments),
-            })
-        })
-        .collect();
-    let bindings: Vec<_> = topology
-        .bindings
-        .iter()
-        .map(|binding| {
-            serde_json::json!({
-                "source": binding.exchange, "vhost": "/", "destination": binding.queue,
-                "destination_type": "queue", "routing_key": binding.key, "arguments": {},
-            })
-        })
-        .collect();
-    let wanted = serde_json::json!({
-        "exchanges": exchanges, "queues": queues, "bindings": bindings,
-    });
-    assert_eq!(definitions, wanted);
+    let deployed: Value = serde_json::from_str(&text("rabbitmq/definitions.json")).expect("JSON");
+    let printed = Desk::new().tanda(&["topology", "--json"]);
+    let printed: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
+    assert_eq!(deployed, printed);
 }
 
 /// The names of ours that stand in a query.

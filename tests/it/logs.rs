@@ -298,6 +298,9 @@ fn first_commands(desk: &Desk) -> Vec<Vec<String>> {
         &["resume", "--by", "A. Person"],
         &["run", "no-such-file.csv", "--simulate", "--yes"],
         &["worker"],
+        &["topology"],
+        &["topology", "--json"],
+        &["schema", "job"],
     ]
     .map(owned)
     .into()

@@ -23,9 +23,11 @@ mod reading;
 pub(super) mod reconcile;
 mod requests;
 pub(super) mod run;
+pub(super) mod schema;
 pub(super) mod settle;
 pub(super) mod simulator;
 pub(super) mod status;
+pub(super) mod topology;
 pub(super) mod worker;
 
 use anyhow::anyhow;

@@ -35,7 +35,7 @@ pub(super) async fn keep_health(
 ) {
     loop {
         let is_connected = links.iter().all(Link::is_up);
-        let is_paused = pauses.borrow().is_some();
+        let is_paused = pauses.borrow().as_ref().is_some_and(is_worth_telling);
         health.set_ready(match (is_connected, is_paused) {
             (false, _) => Err(Unready::Broker),
             (true, true) => Err(Unready::Paused),
@@ -62,9 +62,7 @@ pub(super) async fn tell_pauses(mut pauses: watch::Receiver<Option<Pause>>, abou
     let mut told: Option<PauseCause> = None;
     while pauses.changed().await.is_ok() {
         let pause = pauses.borrow_and_update().clone();
-        // A rest that the bank asks for is soon over, and the read before the first job too.
-        let pause = pause
-            .filter(|pause| !matches!(pause.cause, PauseCause::RateLimited | PauseCause::Starting));
+        let pause = pause.filter(is_worth_telling);
         let cause = pause.as_ref().map(|pause| pause.cause.clone());
         if cause == told {
             continue;
@@ -75,4 +73,9 @@ pub(super) async fn tell_pauses(mut pauses: watch::Receiver<Option<Pause>>, abou
         }
         told = cause;
     }
+}
+
+/// A rest that the bank asks for is soon over, and so is the read before the first job.
+const fn is_worth_telling(pause: &Pause) -> bool {
+    !matches!(pause.cause, PauseCause::RateLimited | PauseCause::Starting)
 }
