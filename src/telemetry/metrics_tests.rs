@@ -87,7 +87,6 @@ fn tell_all(metrics: &Metrics, job: &Job) {
         {
             settled(job, source, status).count(metrics);
         }
-        JobHeld { job, source }.count(metrics);
         for decision in ["run", "conflict"] {
             let admitted = JobAdmitted {
                 job,
@@ -104,6 +103,12 @@ fn tell_all(metrics: &Metrics, job: &Job) {
                 is_news,
             };
             in_doubt.count(metrics);
+            let held = JobHeld {
+                job,
+                source,
+                is_news,
+            };
+            held.count(metrics);
         }
         let words = job.entity_id.as_str();
         let refused = MessageRefused {
@@ -191,8 +196,8 @@ fn interim_outcomes_and_facts_about_messages_are_outcomes_once() {
     assert_shows(
         &metrics,
         &[
-            // Each was settled as such once, too; a second doubt is no news, and a decision to run is
-            // no outcome.
+            // Each was settled as such once, too; the second time in doubt or held is no news, and a
+            // decision to run is no outcome.
             (
                 r#"tanda_jobs_total{operation="topup",outcome="in_doubt",source="queue"}"#,
                 "2",

@@ -232,10 +232,12 @@ pub struct JobHeld<'a> {
     pub job: &'a Job,
     /// What it came by.
     pub source: &'static str,
+    /// Whether nobody had been told so before: a job may be taken over again.
+    pub is_news: bool,
 }
 
 impl JobHeld<'_> {
-    /// Logs and counts it.
+    /// Logs it, and counts it where it is news: then it is an outcome.
     pub fn emit(&self) {
         metrics::count(|metrics| self.count(metrics));
         info!(
@@ -246,7 +248,9 @@ impl JobHeld<'_> {
     }
 
     fn count(&self, metrics: &Metrics) {
-        metrics.outcome(self.source, self.job, Status::Waiting);
+        if self.is_news {
+            metrics.outcome(self.source, self.job, Status::Waiting);
+        }
     }
 }
 

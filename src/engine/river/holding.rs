@@ -57,6 +57,7 @@ impl River {
                 telemetry::JobHeld {
                     job: &taken.job,
                     source: taken.provenance.origin.as_str(),
+                    is_news: !outcome.published,
                 }
                 .emit();
                 match publish(&tower, &outcome).await {
