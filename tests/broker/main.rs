@@ -4,5 +4,6 @@ mod bad_input;
 mod cluster;
 mod faults;
 mod flow;
+mod order;
 mod samples;
 mod support;
