@@ -753,9 +753,15 @@ enum Call {
     Unpublished(usize),
     MarkPublished(Intent, Status),
     NoteControl(u8),
+    Held(HeldCall),
+}
+
+/// One that is about what the ledger takes over.
+#[derive(Clone, Debug)]
+enum HeldCall {
     Hold(Vec<(Intent, bool, bool)>),
-    NextHeld,
-    HeldCards,
+    Next,
+    Cards,
     Release(Intent),
     JobOf(Intent),
     Cancel(u8, u32),
@@ -804,13 +810,19 @@ fn any_call() -> impl Strategy<Value = Call> {
         2 => (0_usize..6).prop_map(Call::Unpublished),
         3 => (any_intent(), status()).prop_map(|(i, s)| Call::MarkPublished(i, s)),
         1 => (0_u8..3).prop_map(Call::NoteControl),
-        6 => prop::collection::vec((any_intent(), prop::bool::ANY, prop::bool::ANY), 1..3)
-            .prop_map(Call::Hold),
-        2 => Just(Call::NextHeld),
-        1 => Just(Call::HeldCards),
-        2 => any_intent().prop_map(Call::Release),
-        1 => any_intent().prop_map(Call::JobOf),
-        1 => (0_u8..3, 1_u32..3).prop_map(|(name, generation)| Call::Cancel(name, generation)),
+        13 => any_held_call().prop_map(Call::Held),
+    ]
+}
+
+fn any_held_call() -> impl Strategy<Value = HeldCall> {
+    let newly = (any_intent(), prop::bool::ANY, prop::bool::ANY);
+    prop_oneof![
+        6 => prop::collection::vec(newly, 1..3).prop_map(HeldCall::Hold),
+        2 => Just(HeldCall::Next),
+        1 => Just(HeldCall::Cards),
+        2 => any_intent().prop_map(HeldCall::Release),
+        1 => any_intent().prop_map(HeldCall::JobOf),
+        1 => (0_u8..3, 1_u32..3).prop_map(|(name, of)| HeldCall::Cancel(name, of)),
     ]
 }
 
@@ -819,10 +831,11 @@ fn name(number: u8) -> &'static str {
 }
 
 /// The answer as text; an error only as an error, because its words may differ.
+fn told<T: std::fmt::Debug, E>(answer: Result<T, E>) -> Result<String, ()> {
+    answer.map(|value| format!("{value:?}")).map_err(drop)
+}
+
 async fn answer(ledger: &dyn Ledger, call: Call) -> Result<String, ()> {
-    fn told<T: std::fmt::Debug, E>(answer: Result<T, E>) -> Result<String, ()> {
-        answer.map(|value| format!("{value:?}")).map_err(drop)
-    }
     let notes = |numbers: Vec<u32>| numbers.into_iter().map(unclear).collect();
     match call {
         Call::Look => told(ledger.look(NAMES.map(id).to_vec()).await),
@@ -870,7 +883,13 @@ async fn answer(ledger: &dyn Ledger, call: Call) -> Result<String, ()> {
             };
             told(ledger.note_control(control).await)
         }
-        Call::Hold(jobs) => {
+        Call::Held(call) => answer_about_held(ledger, call).await,
+    }
+}
+
+async fn answer_about_held(ledger: &dyn Ledger, call: HeldCall) -> Result<String, ()> {
+    match call {
+        HeldCall::Hold(jobs) => {
             let newly = jobs.iter().map(|(intent, first, released)| NewlyHeld {
                 first: *first,
                 released: released.then_some("no_connection"),
@@ -878,15 +897,17 @@ async fn answer(ledger: &dyn Ledger, call: Call) -> Result<String, ()> {
             });
             told(ledger.hold(newly.collect()).await)
         }
-        Call::NextHeld => told(ledger.next_held(job("A").card_id).await),
-        Call::HeldCards => {
+        HeldCall::Next => told(ledger.next_held(job("A").card_id).await),
+        HeldCall::Cards => {
             let count = told(ledger.held_count().await)?;
             let cards = told(ledger.held_cards(None, 9).await)?;
             Ok(format!("{count} on {cards}"))
         }
-        Call::Release(intent) => told(ledger.release(reference(&intent), "no_connection").await),
-        Call::JobOf(intent) => told(ledger.job_of(reference(&intent)).await),
-        Call::Cancel(number, of) => {
+        HeldCall::Release(intent) => {
+            told(ledger.release(reference(&intent), "no_connection").await)
+        }
+        HeldCall::JobOf(intent) => told(ledger.job_of(reference(&intent)).await),
+        HeldCall::Cancel(number, of) => {
             let by = Person::parse("Ana").expect("a name");
             let at = Timestamp::from_millis(5);
             let asked = ledger.request(Wish::Cancel(id(name(number))), by, at).await;
@@ -919,8 +940,8 @@ async fn compare(calls: Vec<Call>) -> Result<(), TestCaseError> {
         Call::Look,
         Call::Unsettled(None, 99),
         Call::Unpublished(99),
-        Call::NextHeld,
-        Call::HeldCards,
+        Call::Held(HeldCall::Next),
+        Call::Held(HeldCall::Cards),
     ] {
         let expected = answer(&memory, call.clone()).await;
         prop_assert_eq!(answer(&sqlite, call).await, expected);

@@ -577,7 +577,7 @@ async fn i7_held_jobs_outlast_their_process_in_their_order() {
     assert_eq!(ledger.held_count().await.expect("a count"), 3);
     let card_id = intent("A").job.card_id;
     let cards = ledger.held_cards(None, 9).await.expect("cards");
-    assert_eq!(cards, [card_id.clone()]);
+    assert_eq!(cards, std::slice::from_ref(&card_id));
     for name in names {
         let next = ledger.next_held(card_id.clone()).await.expect("a read");
         let next = next.expect("a held job").intent;
