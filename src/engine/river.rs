@@ -9,14 +9,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::beat::{BEAT_EVERY, beat, keep_beating};
 use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::Lanes;
-use super::orders::{Order, Orders};
+use super::orders::{LetGo, Order, Orders, What};
 use super::pause::Pause;
 use super::ports::{Back, Intent, JobRef, LedgerError, OpenJob, Provenance};
 use super::publish::{keep_marking, keep_publishing, publish_leftovers};
@@ -107,6 +107,14 @@ struct Taken {
 }
 
 impl Taken {
+    /// Tells its flight to let go of it. One that has no room for the order has been told before.
+    fn let_go(&self, why: LetGo) {
+        if let Some(orders) = &self.orders {
+            let (what, (reply, _)) = (What::LetGo(why), oneshot::channel());
+            drop(orders.try_send(Order { what, reply }));
+        }
+    }
+
     /// How its flight begins where nothing durable says otherwise.
     fn fresh_start(&self) -> Start {
         match &self.again {
@@ -384,6 +392,9 @@ impl River {
         if taken.stand == Stand::Queued {
             taken.stand = Stand::Flying;
         }
+        if taken.stand == Stand::Flying {
+            self.lanes.begins(&taken.job.card_id);
+        }
         let (orders, waiting) = Orders::channel(self.takes_up_for_orders);
         taken.orders = Some(orders);
         let intent = match &start {
@@ -441,6 +452,7 @@ impl River {
     /// A flight tells how its job stands.
     async fn heed(&mut self, signal: Signal) -> Result<(), EngineError> {
         let (entity_id, stand) = match &signal {
+            Signal::Begun(entity_id) => return self.heed_begin(entity_id).await,
             Signal::InDoubt(entity_id) | Signal::BegunAnew(entity_id) => {
                 (entity_id, Stand::InDoubt { longer: false })
             }
@@ -463,6 +475,18 @@ impl River {
         } else if shuts {
             self.give_back_behind(&card_id).await;
         } else if self.lanes.fence(&card_id) {
+            self.take_over(&card_id, None, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// A job has begun: what waits behind it may go to the ledger.
+    async fn heed_begin(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        let Some(taken) = self.jobs.get(entity_id) else {
+            return Ok(());
+        };
+        let card_id = taken.job.card_id.clone();
+        if self.lanes.begun(&card_id, entity_id) {
             self.take_over(&card_id, None, Vec::new()).await?;
         }
         Ok(())

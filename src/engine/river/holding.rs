@@ -9,14 +9,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{River, Stand, Taken};
 use crate::domain::job::{CardId, EntityId};
 use crate::engine::EngineError;
 use crate::engine::flight::Again;
-use crate::engine::orders::{LetGo, Order, What};
+use crate::engine::orders::LetGo;
 use crate::engine::pause::{Pause, PauseCause};
 use crate::engine::ports::{Back, HeldJob, JobRef, LedgerError, Provenance};
 use crate::engine::publish::{Published, publish};
@@ -60,6 +59,9 @@ impl River {
                     is_news: !outcome.published,
                 }
                 .emit();
+                if outcome.published && !taken.receipts.are_open() {
+                    continue;
+                }
                 match publish(&tower, &outcome).await {
                     Published::Yes => taken.receipts.done(&outcome).await,
                     Published::Stopped => taken.receipts.back(Back::Undecided).await,
@@ -196,11 +198,15 @@ impl River {
             .values()
             .filter(|taken| taken.stand == Stand::Flying && taken.receipts.are_open());
         for taken in waited_for.filter(|taken| concerns(taken)) {
-            if let Some(orders) = &taken.orders {
-                let (what, (reply, _)) = (What::LetGo(why), oneshot::channel());
-                // One that has no room for it has been told before.
-                drop(orders.try_send(Order { what, reply }));
-            }
+            taken.let_go(why);
+        }
+    }
+
+    /// Too many wait in this lane: whoever holds it is to let go, unless it has begun.
+    pub(super) fn crowd(&self, card_id: &CardId) {
+        let holders = self.lanes.holders(card_id);
+        for taken in holders.filter_map(|entity_id| self.jobs.get(entity_id)) {
+            taken.let_go(LetGo::Crowded);
         }
     }
 
@@ -267,8 +273,14 @@ impl River {
             return Ok(());
         };
         let card_id = taken.job.card_id.clone();
-        let is_behind_held = deferral.is_some() && self.lanes.has_held(&card_id);
-        if why == LetGo::TooOld || is_behind_held {
+        let goes_to_ledger = match why {
+            LetGo::TooOld | LetGo::Crowded => true,
+            // What is behind it there must stay behind it.
+            LetGo::GivenBack => self.lanes.has_held(&card_id),
+            // Nobody else would offer it to the next process.
+            LetGo::Stopping => taken.was_held || self.lanes.has_held(&card_id),
+        };
+        if goes_to_ledger {
             if let Some(taken) = self.jobs.remove(entity_id) {
                 let before = Some((taken, deferral));
                 self.take_over(&card_id, before, Vec::new()).await?;
@@ -282,6 +294,10 @@ impl River {
                 generation: taken.generation,
             };
             self.tower.ledger.release(job, reason).await?;
+        }
+        if why == LetGo::Stopping {
+            self.lands_stopped(entity_id).await;
+            return Ok(());
         }
         if taken.receipts.are_open() {
             // It has come again already: it goes on where it was.

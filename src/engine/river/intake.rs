@@ -259,6 +259,7 @@ impl River {
         match place {
             Place::First => self.start(&entity_id, start),
             Place::Held => self.arrivals.entry(card_id).or_default().push(entity_id),
+            Place::Crowded => self.crowd(&card_id),
             Place::Behind | Place::Shut => {}
         }
     }

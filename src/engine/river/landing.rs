@@ -57,7 +57,7 @@ impl River {
         }
     }
 
-    async fn lands_stopped(&mut self, entity_id: &EntityId) {
+    pub(super) async fn lands_stopped(&mut self, entity_id: &EntityId) {
         if let Some(taken) = self.jobs.remove(entity_id) {
             taken.receipts.back(Back::Undecided).await;
         }
