@@ -41,6 +41,8 @@ mod intake;
 mod landing;
 mod redrive;
 
+use self::holding::GaveBack;
+
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own about the run"
@@ -75,8 +77,8 @@ pub(super) struct River {
     aged_at: Instant,
     /// The pause as it was seen last.
     pause: Option<Pause>,
-    /// Whether a pause has lasted so long that what was taken was given back.
-    gave_back: bool,
+    /// Since a pause has lasted so long that what was taken was given back, until the bank answers.
+    gave_back: Option<GaveBack>,
     dry: bool,
     stopping: bool,
     /// Whether jobs in doubt are taken up only where a person asks about them, and only to be asked
@@ -162,6 +164,7 @@ pub(super) enum Happening {
     Landed(Landed),
     Told(Result<CardId, JoinError>),
     AgesAreDue,
+    TrialIsDue,
     ChoreEnded(Result<Result<(), EngineError>, JoinError>),
     MarkingEnded(Result<Result<(), LedgerError>, JoinError>),
     Replied(Result<(Id, ()), JoinError>),
@@ -234,7 +237,7 @@ impl River {
             held: 0,
             aged_at: Instant::now(),
             pause: None,
-            gave_back: false,
+            gave_back: None,
             dry: false,
             stopping: false,
             takes_up_for_orders: false,
@@ -416,7 +419,7 @@ impl River {
 
     /// The next thing that happens by itself; never ends where nothing can.
     pub(super) async fn next(&mut self) -> Happening {
-        let ages = self.ages_are_due();
+        let (ages, trial) = (self.ages_are_due(), self.trial_is_due());
         tokio::select! {
             biased;
             Some(signal) = self.signals.recv() => Happening::Signal(signal),
@@ -427,6 +430,7 @@ impl River {
             Some(ended) = self.replies.join_next_with_id() => Happening::Replied(ended),
             Some(told) = self.telling.join_next() => Happening::Told(told),
             () = ages => Happening::AgesAreDue,
+            () = trial => Happening::TrialIsDue,
             else => std::future::pending().await,
         }
     }
@@ -437,6 +441,7 @@ impl River {
             Happening::Signal(signal) => self.heed(signal).await?,
             Happening::Told(told) => self.takeover_is_told(&or_panic(told)),
             Happening::AgesAreDue => self.look_at_ages(),
+            Happening::TrialIsDue => {}
             Happening::Requested(request) => self.attend(request).await?,
             Happening::Landed(landed) => self.land(landed).await?,
             Happening::ChoreEnded(ended) => or_panic(ended)?,
@@ -446,6 +451,7 @@ impl River {
                 self.replying.remove(&task);
             }
         }
+        self.note_answers();
         self.offer_held().await
     }
 

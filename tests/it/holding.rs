@@ -8,6 +8,8 @@ use tanda::domain::job::Job;
 use tanda::domain::outcome::Status;
 use tanda::ledger::MemoryLedger;
 
+use tokio::time::Instant;
+
 use crate::support::judge::{Does, job, let_pass};
 use crate::support::queue::Office;
 
@@ -173,5 +175,77 @@ async fn world_of_chance(seed: u64) {
 async fn i1_i3_i4_i7_i11_hold_in_every_world_of_chance() {
     for seed in 0..400 {
         world_of_chance(seed).await;
+    }
+}
+
+// ---- outages ----------------------------------------------------------------------------------
+
+/// The most of these moments that lie within one minute of each other, after this one.
+fn most_in_a_minute(moments: &[Instant], after: Instant) -> usize {
+    let late: Vec<_> = moments.iter().filter(|at| **at >= after).collect();
+    let within = |from: Instant| {
+        late.iter()
+            .filter(move |at| ***at >= from && ***at < from + MINUTE)
+    };
+    late.iter()
+        .map(|from| within(**from).count())
+        .max()
+        .unwrap_or_default()
+}
+
+/// The bank is away for three hours: it may refuse every connection, be silent though it answers
+/// reads, take no credential, or ask to be left alone again and again.
+#[tokio::test(start_paused = true)]
+async fn f13_a_bank_that_is_down_for_three_hours_costs_neither_jobs_nor_order_nor_peace() {
+    for does in [
+        None,
+        Some(Does::LoseRequest),
+        Some(Does::RefuseCredential),
+        Some(Does::RateLimit),
+        Some(Does::RateLimitForSevenSeconds),
+    ] {
+        let told = format!("{does:?}");
+        let office = office(64).await;
+        office.world.bank.script("j000-1", &[Does::Conflict]);
+        office.queue.put(&jobs(10, 3));
+        let worker = office.start();
+        let_pass(Duration::from_secs(20)).await;
+        let held = office.world.ledger.held_count().await.expect("memory");
+        assert_eq!(held, 2, "behind the one in doubt {told}");
+        match does {
+            None => office.world.bank.down_for(3 * HOUR),
+            Some(does) => office.world.bank.otherwise(does),
+        }
+        let began = Instant::now();
+        let heard_before = office.world.bank.heard();
+        let more: Vec<_> = (3..60)
+            .flat_map(|n| (0..10).map(move |card| job(&format!("j{n:03}-{card}"), card)))
+            .collect();
+        office.queue.put(&more);
+        let_pass(90 * Duration::from_secs(1)).await;
+        assert!(
+            office.queue.open() <= 1,
+            "{} open {told}",
+            office.queue.open()
+        );
+        let_pass(3 * HOUR - 90 * Duration::from_secs(1)).await;
+        let taken = office.queue.taken();
+        let in_a_minute = most_in_a_minute(&taken, began + 2 * MINUTE);
+        let since = taken.iter().filter(|at| **at >= began).count();
+        let heard = office.world.bank.heard() - heard_before;
+        println!(
+            "{told}: {in_a_minute} in a minute, {since} in all; the bank heard {heard}; open {}",
+            office.queue.open()
+        );
+        assert!(in_a_minute <= 2, "{in_a_minute} taken in a minute {told}");
+        assert!(since <= 64 + 3 * 60 * 2, "{since} taken {told}");
+        assert!(heard <= 3 * 60 * 8, "the bank heard {heard} {told}");
+        office.world.bank.otherwise(Does::Apply);
+        office.settle_or_tell(HOUR, &told).await;
+        worker.stop().await;
+        office.judge(&told);
+        assert_eq!(office.world.bank.applied().len(), 600, "{told}");
+        let longest = office.queue.longest_open();
+        assert!(longest <= 11 * MINUTE, "F12: {longest:?} {told}");
     }
 }
