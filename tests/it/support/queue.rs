@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use tanda::domain::job::Job;
 use tanda::domain::money::Currencies;
 use tanda::domain::outcome::Status;
+use tanda::domain::request::{Person, RequestId, Wish};
 use tanda::engine::ports::{
     Back, Delivery, Ledger, Offer, Origin, Provenance, Receipt, Source, SourceError, StoredOutcome,
     UnreadableDelivery,
@@ -482,6 +483,13 @@ impl Office {
             task,
             pauses,
         }
+    }
+
+    /// A person asks for this.
+    pub(crate) async fn ask(&self, wish: Wish) -> RequestId {
+        let by = Person::parse("Ana").expect("a name");
+        let asked = self.world.ledger.request(wish, by, wall_now()).await;
+        asked.expect("memory")
     }
 
     /// Lets time pass until every message is acknowledged and every job has its end, but no longer
