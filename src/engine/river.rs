@@ -33,6 +33,7 @@ use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{Generation, IdempotencyKey, Namespace};
 use crate::domain::request::{Request, RequestId};
 use crate::domain::time::Moment;
+use crate::telemetry;
 use crate::wire;
 
 pub(super) mod attend;
@@ -439,17 +440,16 @@ impl River {
     pub(super) async fn follow(&mut self, happening: Happening) -> Result<(), EngineError> {
         match happening {
             Happening::Signal(signal) => self.heed(signal).await?,
-            Happening::Told(told) => self.takeover_is_told(&or_panic(told)),
+            Happening::Told(Ok(card_id)) => self.takeover_is_told(&card_id),
+            // Its card waits for the next process.
+            Happening::Told(Err(_)) => telemetry::PublishingPanicked.emit(),
             Happening::AgesAreDue => self.look_at_ages(),
             Happening::TrialIsDue => {}
             Happening::Requested(request) => self.attend(request).await?,
             Happening::Landed(landed) => self.land(landed).await?,
             Happening::ChoreEnded(ended) => or_panic(ended)?,
             Happening::MarkingEnded(ended) => or_panic(ended)?,
-            Happening::Replied(ended) => {
-                let (task, ()) = or_panic(ended);
-                self.replying.remove(&task);
-            }
+            Happening::Replied(ended) => self.has_replied(ended),
         }
         self.note_answers();
         self.offer_held().await

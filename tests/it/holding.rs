@@ -4,22 +4,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tanda::domain::job::{EntityId, Job};
+use tanda::domain::job::{EntityId, Job, Operation};
 use tanda::domain::outcome::Status;
 use tanda::domain::request::Wish;
+use tanda::engine::PauseCause;
+use tanda::engine::settings::{Ending, Holding};
 use tanda::ledger::MemoryLedger;
+use tanda::wire::envelope::Envelope;
 
 use tokio::time::Instant;
 
 use crate::support::fuse::Fuse;
 use crate::support::judge::{Does, job, let_pass, wall_now};
-use crate::support::queue::{Office, Worker};
+use crate::support::queue::{Entry, How, Office, Worker};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 async fn office(in_flight: usize) -> Office {
     Office::open(Arc::new(MemoryLedger::new()), in_flight).await
+}
+
+fn hours(hours: u32) -> Holding {
+    Holding {
+        hold_max: hours * HOUR,
+        give_back_after: MINUTE,
+    }
 }
 
 fn id(name: &str) -> EntityId {
@@ -275,13 +286,13 @@ async fn kill_at_every_step(
             () = fuse.blown() => true,
             () = async {
                 meanwhile(&office, &worker).await;
-                office.settle(24 * HOUR).await;
+                office.settle(DAY).await;
             } => false,
         };
         worker.kill().await;
         let told = format!("{told}, killed at {kill_at}");
         let worker = office.start();
-        office.settle_or_tell(24 * HOUR, &told).await;
+        office.settle_or_tell(DAY, &told).await;
         worker.stop().await;
         office.judge(&told);
         if !killed {
@@ -353,7 +364,7 @@ async fn i7_losses_pauses_and_stops_keep_the_order_through_a_kill_at_every_step(
             let_pass(Duration::from_millis(10)).await;
         }
         let next = office.start();
-        office.settle(24 * HOUR).await;
+        office.settle(DAY).await;
         next.stop().await;
     };
     kill_at_every_step("stopped", 20, set_up, stop).await;
@@ -452,4 +463,304 @@ async fn a_cancel_and_a_date_take_effect_on_a_held_job_at_its_turn() {
         assert_eq!(office.world.bank.calls_for(name).len(), 0);
     }
     assert_eq!(office.world.bank.applied()["last"], 1);
+}
+
+// ---- messages and readers ---------------------------------------------------------------------
+
+/// Whatever is no job is answered once, as invalid, and told again under the same event id.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_invalid_and_told_with_one_event_id_however_often_it_comes() {
+    let office = office(16).await;
+    let bad = br#"{"entity_id":"bad","card_id":"car_1","amount":1.5}"#;
+    let put_bad = || {
+        let envelope = Envelope {
+            correlation_id: Some("mine".to_owned()),
+            ..Envelope::default()
+        };
+        office.queue.put_bytes("bad", bad, envelope);
+    };
+    put_bad();
+    office.queue.put(&[job("a", 1)]);
+    put_bad();
+    let worker = office.start();
+    office.settle(MINUTE).await;
+    put_bad();
+    office.settle(MINUTE).await;
+    worker.stop().await;
+    let told: Vec<_> = office.world.sink.all();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|outcome| outcome.status == Status::Invalid)
+        .collect();
+    assert_eq!(told.len(), 3);
+    for outcome in &told {
+        assert_eq!(
+            (outcome.event_id, &outcome.body),
+            (told[0].event_id, &told[0].body)
+        );
+        let letter = outcome.letter.as_ref().expect("a dead letter");
+        assert_eq!(letter.body.as_ref(), bad);
+        assert!(letter.why.is_some());
+        assert_eq!(outcome.envelope.correlation_id.as_deref(), Some("mine"));
+    }
+    assert_eq!(
+        office.world.bank.applied()["a"],
+        1,
+        "it does not stand in the way"
+    );
+}
+
+/// An unreadable message is answered by whoever is there after a kill at any step.
+#[tokio::test(start_paused = true)]
+async fn i3_what_cannot_be_read_is_answered_through_a_kill_at_every_step() {
+    let set_up = async || {
+        let office = office(16).await;
+        office.queue.put_bytes("bad", b"[]", Envelope::default());
+        office.queue.put(&[job("a", 1)]);
+        office
+    };
+    kill_at_every_step("unreadable", 6, set_up, nothing).await;
+}
+
+/// Copies of a job, with the same content, with another, and on another card, wherever the first stands:
+/// in the same batch, held, called, in doubt, over.
+#[tokio::test(start_paused = true)]
+async fn i1_i6_a_copy_is_answered_as_the_job_or_as_a_conflict_wherever_the_job_stands() {
+    let copies = |name: &str| {
+        let other = Job {
+            operation: Operation::Withdrawal,
+            ..job(name, 1)
+        };
+        [job(name, 1), other, job(name, 2)]
+    };
+    for stands in ["same batch", "called", "in doubt", "held", "over"] {
+        let mut office = office(32).await;
+        office.world.settings.rules.resend_window = Duration::ZERO;
+        let name = if stands == "held" { "second" } else { "first" };
+        if matches!(stands, "in doubt" | "held") {
+            office
+                .world
+                .bank
+                .script("first", &[Does::ApplyAndLoseReply]);
+        }
+        office.queue.put(&[job("first", 1), job("second", 1)]);
+        if stands == "same batch" {
+            office.queue.put_again(&copies(name));
+        }
+        let worker = office.start();
+        let wait = match stands {
+            "called" => Duration::from_millis(10),
+            "over" => Duration::from_secs(1),
+            _ => Duration::from_millis(25),
+        };
+        let_pass(wait).await;
+        if stands != "same batch" {
+            office.queue.put_again(&copies(name));
+        }
+        office.settle(HOUR).await;
+        worker.stop().await;
+        office.judge(stands);
+        assert_eq!(office.world.bank.calls_for(name).len(), 1, "{stands}");
+        let told = office.world.sink.statuses(name);
+        let conflicts = told.iter().filter(|status| **status == Status::Conflict);
+        assert_eq!(conflicts.count(), 2, "{stands}: {told:?}");
+        let ends: Vec<_> = office
+            .chronicle
+            .entries()
+            .into_iter()
+            .filter_map(|entry| match entry {
+                Entry::Ended(of, _, How::Done(status)) if of == name => Some(status),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ends.len(), 4, "{stands}: {ends:?}");
+        let of_job = ends.iter().filter(|status| **status != Status::Conflict);
+        assert_eq!(of_job.count(), 2, "{stands}: {ends:?}");
+    }
+}
+
+/// Nobody reads the results: the flow says so, sends nothing, gives back what it can, and goes on by
+/// itself once they are read.
+#[tokio::test(start_paused = true)]
+async fn results_that_nobody_reads_hold_the_flow_until_they_are_read() {
+    let office = office(32).await;
+    office.queue.put(&jobs(6, 20));
+    office.world.sink.set_full(true);
+    let worker = office.start();
+    let_pass(Duration::from_secs(10)).await;
+    let cause = worker.pauses.borrow().as_ref().map(|it| it.cause.clone());
+    assert_eq!(cause, Some(PauseCause::ResultsNotRead));
+    let called = office.world.bank.calls().len();
+    assert!(called <= 4, "{called} calls though nobody reads");
+    let_pass(2 * HOUR).await;
+    assert_eq!(
+        office.world.bank.calls().len(),
+        called,
+        "nothing more is sent"
+    );
+    assert_eq!(office.queue.len(), 120, "nothing is answered");
+    assert_eq!(office.queue.open(), 0, "everything is given back");
+    let taken = office.queue.taken().len();
+    assert!(taken <= 32, "{taken} taken");
+    office.world.sink.set_full(false);
+    office.settle(10 * MINUTE).await;
+    assert_eq!(worker.pauses.borrow().clone(), None);
+    worker.stop().await;
+    office.judge("");
+}
+
+/// A process that reaches the readers of files alone leaves what the queue wants to know to one that
+/// reaches them.
+#[tokio::test(start_paused = true)]
+async fn outcomes_of_the_queue_wait_for_a_process_that_reaches_its_readers() {
+    let mut office = office(16).await;
+    office.world.settings.rules.resend_window = Duration::ZERO;
+    office.world.bank.script("a", &[Does::ApplyAndLoseReply]);
+    office.world.bank.script("r", &[Does::Refuse]);
+    office.queue.put(&[job("a", 1), job("b", 1), job("r", 2)]);
+    office.world.sink.set_full(true);
+    let worker = office.start();
+    let_pass(Duration::from_secs(1)).await;
+    worker.kill().await;
+    office.world.sink.set_full(false);
+    office.world.sink.reach_files_only(true);
+    office.world.settings.ending = Ending::WhenDry;
+    office.world.settings.holding = None;
+    office.world.run(&[job("row", 3)]).await;
+    assert_eq!(office.world.sink.statuses("row"), [Status::Succeeded]);
+    for name in ["a", "b", "r"] {
+        assert!(office.world.sink.statuses(name).is_empty(), "{name}");
+    }
+    office.world.sink.reach_files_only(false);
+    office.world.settings.ending = Ending::WhenStopped;
+    office.world.settings.holding = Some(hours(1));
+    let worker = office.start();
+    office.settle(HOUR).await;
+    worker.stop().await;
+    office.judge("");
+    let refused = office.world.sink.all();
+    let refused = refused.iter().find(|told| told.status == Status::Rejected);
+    assert!(refused.is_some_and(|told| told.letter.is_some()));
+}
+
+// ---- stops ------------------------------------------------------------------------------------
+
+/// Stopped fifty times under load, at any moment, with a bank that now and then refuses the connection:
+/// no job comes into doubt because of it, and no order is lost.
+#[tokio::test(start_paused = true)]
+async fn i7_i9_fifty_stops_under_load_bring_nothing_into_doubt_and_keep_the_order() {
+    let mut chance = Chance::new(7);
+    let office = office(32).await;
+    office.queue.put(&jobs(7, 120));
+    for stop in 0..50 {
+        let worker = office.start();
+        let does = chance.of(&[
+            Does::Apply,
+            Does::Apply,
+            Does::NoConnection,
+            Does::RateLimit,
+        ]);
+        office.world.bank.otherwise(does);
+        let_pass(Duration::from_millis(chance.below(400))).await;
+        worker.stop().await;
+        assert_eq!(office.queue.open(), 0, "stop {stop}");
+        let open = office.world.ledger.unsettled(None, 9).await;
+        assert_eq!(open.expect("memory"), [], "stop {stop}");
+    }
+    office.world.bank.otherwise(Does::Apply);
+    let worker = office.start();
+    office.settle(HOUR).await;
+    worker.stop().await;
+    office.judge("");
+    assert_eq!(office.world.bank.applied().len(), 840);
+    let told = office.world.sink.all();
+    assert!(told.iter().all(|told| told.status != Status::InDoubt));
+}
+
+// ---- poison -----------------------------------------------------------------------------------
+
+/// A job whose task panics three times is poison: what it may have moved is asked about, what comes
+/// behind it goes on, and other cards never notice.
+#[tokio::test(start_paused = true)]
+async fn f19_three_panics_end_a_job_and_the_others_go_on() {
+    let mut office = office(16).await;
+    office.world.settings.rules.resend_window = Duration::ZERO;
+    office.world.bank.script("poison", &[Does::Panic; 99]);
+    office
+        .queue
+        .put(&[job("poison", 1), job("behind", 1), job("beside", 2)]);
+    let worker = office.start();
+    let_pass(Duration::from_secs(5)).await;
+    assert_eq!(office.world.sink.statuses("beside"), [Status::Succeeded]);
+    office.settle(2 * HOUR).await;
+    worker.stop().await;
+    office.judge("");
+    let last = office.world.sink.of("poison").pop().expect("an outcome");
+    assert_eq!(
+        (last.status.as_str(), last.reason.as_deref()),
+        ("not_sent", Some("poison"))
+    );
+    assert_eq!(office.world.bank.calls_for("poison").len(), 3);
+    assert_eq!(office.world.bank.applied()["behind"], 1);
+}
+
+/// What panics whenever it is told cannot be answered: it stands in nobody's way, nothing of it spins,
+/// and a worker without the fault makes up for it.
+#[tokio::test(start_paused = true)]
+async fn f19_what_panics_whenever_it_is_told_stands_in_nobodys_way() {
+    let office = office(16).await;
+    for name in ["poison", "unreadable"] {
+        office.world.sink.panic_on(name);
+    }
+    let unreadable = br#"{"entity_id":"unreadable"}"#;
+    office
+        .queue
+        .put_bytes("unreadable", unreadable, Envelope::default());
+    office
+        .queue
+        .put(&[job("poison", 1), job("behind", 1), job("beside", 2)]);
+    let worker = office.start();
+    let_pass(HOUR).await;
+    for name in ["behind", "beside"] {
+        assert_eq!(office.world.sink.statuses(name), [Status::Succeeded]);
+    }
+    let taken = office.queue.taken().len();
+    assert!(taken <= 6, "{taken} deliveries in an hour");
+    assert_eq!(office.world.bank.calls_for("poison").len(), 1);
+    worker.kill().await;
+    let worker = office.start();
+    let_pass(HOUR).await;
+    assert!(!worker.is_over(), "the next worker starts all the same");
+    worker.kill().await;
+    office.world.sink.panic_no_more();
+    let worker = office.start();
+    office.settle(2 * HOUR).await;
+    worker.stop().await;
+    office.judge("");
+}
+
+/// A job that panics whatever is done about its doubt holds its card: what comes behind it waits in the
+/// ledger, and is told so.
+#[tokio::test(start_paused = true)]
+async fn f19_i7_a_parked_job_holds_its_card_and_nothing_spins() {
+    let mut office = office(16).await;
+    office.world.settings.rules.resend_window = Duration::ZERO;
+    office.world.sink.panic_on_doubts(true);
+    office.world.bank.script("a", &[Does::LoseRequest]);
+    let behind: Vec<_> = (0..6).map(|n| job(&format!("behind{n}"), 1)).collect();
+    office.queue.put(&[job("a", 1), job("beside", 2)]);
+    office.queue.put(&behind);
+    let worker = office.start();
+    let_pass(HOUR).await;
+    assert_eq!(office.world.sink.statuses("beside"), [Status::Succeeded]);
+    assert_eq!(office.world.bank.applied().len(), 1);
+    assert_eq!(office.world.ledger.held_count().await.expect("memory"), 6);
+    let taken = office.queue.taken().len();
+    assert!(taken <= 9, "{taken} deliveries in an hour");
+    worker.stop().await;
+    office.world.sink.panic_on_doubts(false);
+    let worker = office.start();
+    office.settle(DAY).await;
+    worker.stop().await;
+    office.judge("");
 }

@@ -317,6 +317,7 @@ impl River {
         for receipts in all.chain(replying) {
             receipts.drop_void();
         }
+        self.replying.retain(|_, receipts| receipts.are_open());
         let jobs = &self.jobs;
         let is_kept = |entity_id: &EntityId| {
             let taken = jobs.get(entity_id);

@@ -27,6 +27,7 @@ use crate::engine::receipts::Receipts;
 use crate::engine::settings::{MAX_HELD, MAX_IN_DOUBT};
 use crate::telemetry;
 use crate::wire::outcome::OutcomeMessage;
+use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
 /// The source is asked again when an eighth of the room is free, so that admission reads the ledger
@@ -353,6 +354,19 @@ impl River {
             }
         });
         self.replying.insert(task.id(), receipts);
+    }
+}
+
+impl River {
+    /// A reply has ended. Where it panicked, its receipts stay open: given back at once they would come
+    /// again at once.
+    pub(super) fn has_replied(&mut self, ended: Result<(Id, ()), JoinError>) {
+        match ended {
+            Ok((task, ())) => {
+                self.replying.remove(&task);
+            }
+            Err(_) => telemetry::PublishingPanicked.emit(),
+        }
     }
 }
 

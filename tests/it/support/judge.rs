@@ -393,8 +393,8 @@ pub(crate) struct Collector {
     hangs: Arc<AtomicBool>,
     is_full: Arc<AtomicBool>,
     reaches_files_only: Arc<AtomicBool>,
-    /// The job whose publications panic.
-    panics_on: Arc<Mutex<Option<String>>>,
+    /// Those whose publications panic.
+    panics_on: Arc<Mutex<Vec<String>>>,
 }
 
 impl Collector {
@@ -408,13 +408,19 @@ impl Collector {
         self.reaches_files_only.store(only, Ordering::SeqCst);
     }
 
-    /// Panics at every publication about this job.
+    /// Panics at every publication about this one.
     pub(crate) fn panic_on(&self, entity_id: &str) {
-        let mut panics_on = self
-            .panics_on
-            .lock()
-            .expect("no test panics while it holds it");
-        *panics_on = Some(entity_id.to_owned());
+        self.panic_list().push(entity_id.to_owned());
+    }
+
+    /// Panics about nobody any more.
+    pub(crate) fn panic_no_more(&self) {
+        self.panic_list().clear();
+    }
+
+    fn panic_list(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        let list = self.panics_on.lock();
+        list.unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn all(&self) -> Vec<StoredOutcome> {
@@ -429,9 +435,9 @@ impl Collector {
         self.hangs.store(true, Ordering::SeqCst);
     }
 
-    /// Panics at every interim outcome.
-    pub(crate) fn panic_on_doubts(&self) {
-        self.panics_on_doubts.store(true, Ordering::SeqCst);
+    /// Panics at every doubt, or does not any more.
+    pub(crate) fn panic_on_doubts(&self, panics: bool) {
+        self.panics_on_doubts.store(panics, Ordering::SeqCst);
     }
 
     /// Confirms none of the next `times` publications.
@@ -480,10 +486,13 @@ impl Sink for Collector {
             std::future::pending::<()>().await;
         }
         let panics = self.panics_on_doubts.load(Ordering::SeqCst);
-        assert!(!panics || outcome.status.is_final(), "scripted");
-        let panics_on = self.panics_on.lock().expect("read only").clone();
+        assert!(!panics || outcome.status != Status::InDoubt, "scripted");
+        let panics_on = self.panic_list().clone();
         let name = outcome.entity_id.as_ref().map(|id| id.as_str().to_owned());
-        assert!(panics_on.is_none() || panics_on != name, "scripted");
+        assert!(
+            !name.is_some_and(|name| panics_on.contains(&name)),
+            "scripted"
+        );
         if self.is_full.load(Ordering::SeqCst) {
             return Err(SinkError {
                 is_full: true,
