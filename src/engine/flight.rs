@@ -14,7 +14,7 @@ use super::EngineError;
 use super::orders::{LetGo, Order, Orders, Reply, What};
 use super::outcomes::{self, Told};
 use super::pause::Pass;
-use super::ports::{Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement};
+use super::ports::{Answer, AttemptNote, Begun, Intent, JobRef, OpenJob, Settlement};
 use super::publish::{Published, publish};
 use super::receipts::Receipts;
 use super::settings::POISON_PANICS;
@@ -275,10 +275,13 @@ impl Pilot {
                 deadline,
             } => {
                 let step = self.await_turn(progress, not_before, deadline).await;
-                if matches!(step, Step::Landed(Landing::Stopped)) {
-                    self.release(progress).await?;
+                match (&step, self.only_deferred(progress)) {
+                    (Step::Landed(Landing::Stopped), Some(deferral)) => {
+                        let (why, deferral) = (LetGo::Stopping, Some(deferral));
+                        Step::Landed(Landing::LetGo { why, deferral })
+                    }
+                    _ => step,
                 }
-                step
             }
             Action::RecordIntent => self.record_intent().await?,
             Action::Call => self.call(progress.attempts()).await,
@@ -363,6 +366,9 @@ impl Pilot {
             let deferral = None;
             return Some(Step::Landed(Landing::LetGo { why, deferral }));
         }
+        if why == LetGo::Crowded {
+            return None;
+        }
         if let Some(deferral) = self.only_deferred(progress) {
             let deferral = Some(deferral);
             return Some(Step::Landed(Landing::LetGo { why, deferral }));
@@ -385,20 +391,6 @@ impl Pilot {
         }
     }
 
-    /// The process stops: the intent of a job that was only deferred is withdrawn, so that the job
-    /// waits and is not in doubt. Where nobody offers it again, the ledger holds it for the next
-    /// process.
-    async fn release(&self, progress: &Progress) -> Result<(), LedgerError> {
-        let Some(deferral) = self.only_deferred(progress) else {
-            return Ok(());
-        };
-        if !self.was_held {
-            return self.tower.ledger.release(self.job_ref(), deferral).await;
-        }
-        let held = self.tower.newly_held(&self.intent, Some(deferral), true);
-        self.tower.ledger.hold(vec![held]).await.map(drop)
-    }
-
     async fn record_intent(&mut self) -> Result<Step, EngineError> {
         self.intent.at = self.tower.clocks.now();
         match self.tower.ledger.begin(self.intent.clone()).await? {
@@ -407,6 +399,9 @@ impl Pilot {
                     entity_id, card_id, ..
                 } = &self.intent.job;
                 telemetry::IntentDurable { entity_id, card_id }.emit();
+                if self.tower.settings.holding.is_some() {
+                    self.tell(Signal::Begun(entity_id.clone())).await;
+                }
                 Ok(Step::Event(Event::IntentDurable(self.tower.clocks.now())))
             }
             Begun::AlreadyThere(_) => Ok(Step::Landed(Landing::Elsewhere)),

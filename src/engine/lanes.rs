@@ -26,6 +26,8 @@ struct Lane {
     shut: bool,
     /// A job in doubt holds it.
     fenced: bool,
+    /// Whoever holds it has a durable intent.
+    begun: bool,
     /// The ledger has jobs of this card.
     held: bool,
     /// Takeovers that are not yet told: what the ledger has must not begin before.
@@ -50,6 +52,9 @@ pub(super) enum Place {
     First,
     /// It waits behind another.
     Behind,
+    /// It waits behind others, in a lane that is full: whoever holds the lane is to let go, for what is
+    /// behind it must not be in the ledger while it is not.
+    Crowded,
     /// It goes to the ledger, behind all that waits in the lane.
     Held,
     /// The lane takes no more in this run.
@@ -89,11 +94,15 @@ impl Lanes {
         } else if lane.holders.is_empty() && lane.queue.is_empty() {
             lane.holders.insert(entity_id.clone());
             Place::First
-        } else if is_full {
+        } else if is_full && (lane.fenced || lane.begun) {
             Place::Held
         } else {
             lane.queue.push_back(entity_id.clone());
-            Place::Behind
+            if is_full {
+                Place::Crowded
+            } else {
+                Place::Behind
+            }
         }
     }
 
@@ -104,6 +113,31 @@ impl Lanes {
             .or_default()
             .holders
             .insert(entity_id.clone());
+    }
+
+    /// The job that holds this lane has a durable intent. Whether what waits behind it is to go to the
+    /// ledger now.
+    pub(super) fn begun(&mut self, card_id: &CardId, entity_id: &EntityId) -> bool {
+        let depth = self.depth;
+        self.lanes.get_mut(card_id).is_some_and(|lane| {
+            lane.begun |= lane.holders.contains(entity_id);
+            lane.begun && depth.is_some_and(|depth| lane.queue.len() > depth)
+        })
+    }
+
+    /// The job that holds this lane is to begin anew, or for the first time.
+    pub(super) fn begins(&mut self, card_id: &CardId) {
+        if let Some(lane) = self.lanes.get_mut(card_id) {
+            lane.begun = false;
+        }
+    }
+
+    /// Whoever holds this lane.
+    pub(super) fn holders(&self, card_id: &CardId) -> impl Iterator<Item = &EntityId> {
+        self.lanes
+            .get(card_id)
+            .into_iter()
+            .flat_map(|lane| &lane.holders)
     }
 
     /// A job in doubt holds this lane. Whether what waits behind it is to go to the ledger now.
@@ -125,6 +159,7 @@ impl Lanes {
             return Next::Nothing;
         }
         lane.fenced = false;
+        lane.begun = false;
         if let Some(next) = lane.queue.pop_front() {
             lane.holders.insert(next.clone());
             return Next::Job(next);

@@ -33,6 +33,11 @@ pub(super) enum LetGo {
     TooOld,
     /// Its source has it again: it comes anew.
     GivenBack,
+    /// So many wait behind it that the ledger takes all of them over, and it with them unless it has
+    /// begun.
+    Crowded,
+    /// The process stops.
+    Stopping,
 }
 
 /// An order and the way back.

@@ -100,10 +100,8 @@ pub(super) async fn keep_marking(
 pub(super) async fn publish_leftovers(tower: &Arc<Tower>) -> Result<(), LedgerError> {
     loop {
         let leftovers = unpublished(tower).await?;
-        if leftovers.is_empty() {
-            return Ok(());
-        }
-        if publish_all(tower, leftovers).await? == Published::Stopped {
+        // Where none is confirmed, each of them panics, or the process stops.
+        if publish_all(tower, leftovers).await? == 0 {
             return Ok(());
         }
     }
@@ -125,11 +123,11 @@ async fn unpublished(tower: &Tower) -> Result<Vec<StoredOutcome>, LedgerError> {
     tower.ledger.unpublished(reached, RECOVERY_PAGE).await
 }
 
-/// Publishes these, many at once, and marks them.
+/// Publishes these, many at once, and marks those that are confirmed; how many are.
 async fn publish_all(
     tower: &Arc<Tower>,
     outcomes: Vec<StoredOutcome>,
-) -> Result<Published, LedgerError> {
+) -> Result<usize, LedgerError> {
     let mut publishing = JoinSet::new();
     for outcome in outcomes {
         let tower = Arc::clone(tower);
@@ -142,14 +140,18 @@ async fn publish_all(
         });
     }
     let mut event_ids = Vec::new();
-    let mut all = Published::Yes;
-    for (event_id, published) in publishing.join_all().await {
+    while let Some(published) = publishing.join_next().await {
         match published {
-            Published::Yes => event_ids.push(event_id),
-            Published::Stopped => all = Published::Stopped,
+            Ok((event_id, Published::Yes)) => event_ids.push(event_id),
+            Ok((_, Published::Stopped)) => {}
+            // One that cannot be published must not keep the others, and every later process, from it.
+            Err(_) => telemetry::PublishingPanicked.emit(),
         }
     }
-    let now = tower.clocks.now().wall;
-    tower.ledger.mark_published(event_ids, now).await?;
-    Ok(all)
+    let confirmed = event_ids.len();
+    if confirmed > 0 {
+        let now = tower.clocks.now().wall;
+        tower.ledger.mark_published(event_ids, now).await?;
+    }
+    Ok(confirmed)
 }

@@ -9,14 +9,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::beat::{BEAT_EVERY, beat, keep_beating};
 use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::Lanes;
-use super::orders::{Order, Orders};
+use super::orders::{LetGo, Order, Orders, What};
 use super::pause::Pause;
 use super::ports::{Back, Intent, JobRef, LedgerError, OpenJob, Provenance};
 use super::publish::{keep_marking, keep_publishing, publish_leftovers};
@@ -33,6 +33,7 @@ use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{Generation, IdempotencyKey, Namespace};
 use crate::domain::request::{Request, RequestId};
 use crate::domain::time::Moment;
+use crate::telemetry;
 use crate::wire;
 
 pub(super) mod attend;
@@ -40,6 +41,8 @@ mod holding;
 mod intake;
 mod landing;
 mod redrive;
+
+use self::holding::GaveBack;
 
 #[expect(
     clippy::struct_excessive_bools,
@@ -75,8 +78,8 @@ pub(super) struct River {
     aged_at: Instant,
     /// The pause as it was seen last.
     pause: Option<Pause>,
-    /// Whether a pause has lasted so long that what was taken was given back.
-    gave_back: bool,
+    /// Since a pause has lasted so long that what was taken was given back, until the bank answers.
+    gave_back: Option<GaveBack>,
     dry: bool,
     stopping: bool,
     /// Whether jobs in doubt are taken up only where a person asks about them, and only to be asked
@@ -107,6 +110,14 @@ struct Taken {
 }
 
 impl Taken {
+    /// Tells its flight to let go of it. One that has no room for the order has been told before.
+    fn let_go(&self, why: LetGo) {
+        if let Some(orders) = &self.orders {
+            let (what, (reply, _)) = (What::LetGo(why), oneshot::channel());
+            drop(orders.try_send(Order { what, reply }));
+        }
+    }
+
     /// How its flight begins where nothing durable says otherwise.
     fn fresh_start(&self) -> Start {
         match &self.again {
@@ -154,6 +165,7 @@ pub(super) enum Happening {
     Landed(Landed),
     Told(Result<CardId, JoinError>),
     AgesAreDue,
+    TrialIsDue,
     ChoreEnded(Result<Result<(), EngineError>, JoinError>),
     MarkingEnded(Result<Result<(), LedgerError>, JoinError>),
     Replied(Result<(Id, ()), JoinError>),
@@ -226,7 +238,7 @@ impl River {
             held: 0,
             aged_at: Instant::now(),
             pause: None,
-            gave_back: false,
+            gave_back: None,
             dry: false,
             stopping: false,
             takes_up_for_orders: false,
@@ -384,6 +396,9 @@ impl River {
         if taken.stand == Stand::Queued {
             taken.stand = Stand::Flying;
         }
+        if taken.stand == Stand::Flying {
+            self.lanes.begins(&taken.job.card_id);
+        }
         let (orders, waiting) = Orders::channel(self.takes_up_for_orders);
         taken.orders = Some(orders);
         let intent = match &start {
@@ -405,7 +420,7 @@ impl River {
 
     /// The next thing that happens by itself; never ends where nothing can.
     pub(super) async fn next(&mut self) -> Happening {
-        let ages = self.ages_are_due();
+        let (ages, trial) = (self.ages_are_due(), self.trial_is_due());
         tokio::select! {
             biased;
             Some(signal) = self.signals.recv() => Happening::Signal(signal),
@@ -416,6 +431,7 @@ impl River {
             Some(ended) = self.replies.join_next_with_id() => Happening::Replied(ended),
             Some(told) = self.telling.join_next() => Happening::Told(told),
             () = ages => Happening::AgesAreDue,
+            () = trial => Happening::TrialIsDue,
             else => std::future::pending().await,
         }
     }
@@ -424,23 +440,25 @@ impl River {
     pub(super) async fn follow(&mut self, happening: Happening) -> Result<(), EngineError> {
         match happening {
             Happening::Signal(signal) => self.heed(signal).await?,
-            Happening::Told(told) => self.takeover_is_told(&or_panic(told)),
+            Happening::Told(Ok(card_id)) => self.takeover_is_told(&card_id),
+            // Its card waits for the next process.
+            Happening::Told(Err(_)) => telemetry::PublishingPanicked.emit(),
             Happening::AgesAreDue => self.look_at_ages(),
+            Happening::TrialIsDue => {}
             Happening::Requested(request) => self.attend(request).await?,
             Happening::Landed(landed) => self.land(landed).await?,
             Happening::ChoreEnded(ended) => or_panic(ended)?,
             Happening::MarkingEnded(ended) => or_panic(ended)?,
-            Happening::Replied(ended) => {
-                let (task, ()) = or_panic(ended);
-                self.replying.remove(&task);
-            }
+            Happening::Replied(ended) => self.has_replied(ended),
         }
+        self.note_answers();
         self.offer_held().await
     }
 
     /// A flight tells how its job stands.
     async fn heed(&mut self, signal: Signal) -> Result<(), EngineError> {
         let (entity_id, stand) = match &signal {
+            Signal::Begun(entity_id) => return self.heed_begin(entity_id).await,
             Signal::InDoubt(entity_id) | Signal::BegunAnew(entity_id) => {
                 (entity_id, Stand::InDoubt { longer: false })
             }
@@ -463,6 +481,18 @@ impl River {
         } else if shuts {
             self.give_back_behind(&card_id).await;
         } else if self.lanes.fence(&card_id) {
+            self.take_over(&card_id, None, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// A job has begun: what waits behind it may go to the ledger.
+    async fn heed_begin(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+        let Some(taken) = self.jobs.get(entity_id) else {
+            return Ok(());
+        };
+        let card_id = taken.job.card_id.clone();
+        if self.lanes.begun(&card_id, entity_id) {
             self.take_over(&card_id, None, Vec::new()).await?;
         }
         Ok(())

@@ -104,6 +104,8 @@ impl Tower {
 /// What a flight tells the river while it flies.
 #[derive(Debug)]
 pub(super) enum Signal {
+    /// Its intent is durable; told only where what waits behind it may have to go to the ledger.
+    Begun(EntityId),
     /// Its interim outcome is durable and its receipts are answered.
     InDoubt(EntityId),
     /// It was proven not executed and is called again.

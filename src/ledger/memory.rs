@@ -48,7 +48,7 @@ impl MemoryLedger {
 }
 
 /// Positions are those in the two lists, which only grow.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Books {
     jobs: Vec<JobBook>,
     generations: HashMap<EntityId, BTreeMap<Generation, usize>>,
@@ -63,7 +63,7 @@ struct Books {
     free_bytes: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct JobBook {
     intent: Intent,
     attempts: BTreeMap<u32, AttemptNote>,
@@ -75,7 +75,7 @@ struct JobBook {
     was_held: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OutcomeBook {
     outcome: StoredOutcome,
     job: Option<usize>,
@@ -124,14 +124,16 @@ impl Books {
             let job = self.job_mut(position.ok_or(rules::UNKNOWN_JOB)?);
             job.released = job.doubt.is_none() && job.last.is_none();
         }
-        if let Some((known, outcome)) = self.held(entity_id)
-            && known.generation == intent.generation
-        {
-            return Ok(self.outcome(*outcome).clone());
-        }
         let sight = self.sight(entity_id);
-        if !rules::may_begin(&sight, intent.generation) && sight != Sight::Cancelled {
+        if !rules::may_be_held(&sight, intent) {
             return Err(rules::NOT_TO_BE_HELD);
+        }
+        if let Sight::Known {
+            standing: Standing::Held { outcome, .. },
+            ..
+        } = sight
+        {
+            return Ok(outcome);
         }
         let outcome = match self.events.get(&held.outcome.event_id) {
             Some(&position) => position,
@@ -215,6 +217,9 @@ impl Books {
                 let last = self.job(at).last.map(|last| self.outcome(last).status);
                 (generation, last.is_some_and(Status::may_be_followed))
             });
+            let held = self.held(&intent.job.entity_id).map(|(held, _)| held);
+            let held = held.filter(|held| held.generation != intent.generation);
+            let current = held.map(|held| (held.generation, false)).or(current);
             rules::check_new_row(current, intent.generation)?;
             check_attempts(&BTreeMap::new(), &settlement.attempts)?;
             self.check_event(settlement)?;
@@ -300,6 +305,9 @@ impl Books {
         if let Some(last) = self.job(position).last {
             return Ok(self.outcome(last).clone());
         }
+        let generation = settlement.intent.generation;
+        let was_held = self.end_hold(&settlement.intent.job.entity_id, generation);
+        self.job_mut(position).was_held |= was_held;
         self.job_mut(position).released = false;
         add_attempts(self.job_mut(position), settlement.attempts);
         let interim = match self.job(position).doubt {
@@ -396,7 +404,7 @@ impl Ledger for MemoryLedger {
         let mut books = self.books();
         let sight = books.sight(&intent.job.entity_id);
         let cancelled = books.is_cancelled(&intent.job.entity_id, intent.generation);
-        if cancelled || !rules::may_begin(&sight, intent.generation) {
+        if cancelled || !rules::may_begin(&sight, &intent) {
             return Ok(Begun::AlreadyThere(sight));
         }
         let was_held = books.end_hold(&intent.job.entity_id, intent.generation);
@@ -426,7 +434,11 @@ impl Ledger for MemoryLedger {
 
     async fn hold(&self, held: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError> {
         let mut books = self.books();
-        let kept: Result<Vec<_>, _> = held.iter().map(|job| books.hold(job)).collect();
+        let mut after = books.clone();
+        let kept: Result<Vec<_>, _> = held.iter().map(|job| after.hold(job)).collect();
+        if kept.is_ok() {
+            *books = after;
+        }
         kept.map_err(refused("taking jobs over"))
     }
 

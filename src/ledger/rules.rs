@@ -24,7 +24,8 @@ pub(super) const UNKNOWN_JOB: Breach = Breach("the job was never recorded");
 pub(super) const OTHER_OUTCOME: Breach = Breach("another outcome with this event id is on record");
 
 /// Only what may begin can be held.
-pub(super) const NOT_TO_BE_HELD: Breach = Breach("a job is held that has begun or is over");
+pub(super) const NOT_TO_BE_HELD: Breach =
+    Breach("a job is held that has begun, is over, or says something else than is known");
 
 /// A settlement holds a final outcome of its own job.
 pub(super) fn check_settlement(settlement: &Settlement) -> Result<(), Breach> {
@@ -119,9 +120,16 @@ pub(super) fn check_held(held: &NewlyHeld) -> Result<(), Breach> {
     }
 }
 
-/// Whether a job may begin as this generation: the first where nothing is known, the next where the
-/// current one ended without moving money.
-pub(super) fn may_begin(sight: &Sight, new: Generation) -> bool {
+/// Whether a job may be held: where it may begin, or a person cancelled it before it came.
+pub(super) fn may_be_held(sight: &Sight, intent: &Intent) -> bool {
+    let is_cancelled = *sight == Sight::Cancelled && intent.generation == Generation::FIRST;
+    is_cancelled || may_begin(sight, intent)
+}
+
+/// Whether a job may begin: as the first generation where nothing is known, as the next where the
+/// current one ended without moving money, and as what waits to begin, which says the same.
+pub(super) fn may_begin(sight: &Sight, intent: &Intent) -> bool {
+    let new = intent.generation;
     match sight {
         Sight::Unknown => new == Generation::FIRST,
         Sight::Known {
@@ -131,9 +139,9 @@ pub(super) fn may_begin(sight: &Sight, new: Generation) -> bool {
         } => outcome.status.may_be_followed() && generation.next() == new,
         Sight::Known {
             generation,
+            fingerprint,
             standing: Standing::Released { .. } | Standing::Held { .. },
-            ..
-        } => *generation == new,
+        } => *generation == new && *fingerprint == intent.job.fingerprint(),
         Sight::Cancelled
         | Sight::Known {
             standing: Standing::InDoubt(_),

@@ -484,6 +484,19 @@ impl JobPanicked<'_> {
     }
 }
 
+/// Publishing an outcome panicked: a fault of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishingPanicked;
+
+impl PublishingPanicked {
+    /// Logs it.
+    pub fn emit(self) {
+        error!(
+            "a fault of tanda stopped the publication of an outcome; it stays unpublished, and others go on"
+        );
+    }
+}
+
 /// An outcome was not confirmed by the sink.
 #[derive(Debug)]
 pub struct OutcomeNotConfirmed<'a> {

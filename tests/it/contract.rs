@@ -4,6 +4,7 @@
     reason = "an index that is not there is a failed test"
 )]
 
+mod holds;
 pub(crate) mod samples;
 
 use std::slice;
@@ -17,14 +18,24 @@ use tanda::domain::request::{EvidenceText, Person, Request, Ruling, Wish};
 use tanda::domain::time::{Moment, Timestamp};
 use tanda::domain::verdict::{Deferral, Refusal, RefusalError, Unclarity, UnclearCause, Verdict};
 use tanda::engine::ports::{
-    Answer, AskNote, Begun, Control, Intent, JobRef, Ledger, OpenJob, Origin, Settlement, Sight,
-    Standing, StoredOutcome,
+    Answer, AskNote, Begun, Control, Intent, JobRef, Ledger, NewlyHeld, OpenJob, Origin,
+    Settlement, Sight, Standing, StoredOutcome,
 };
 use tanda::ledger::{Binding, MemoryLedger, SqliteLedger};
 use tempfile::TempDir;
 
+use self::holds::{
+    a_begin_ends_a_hold_and_leaves_a_mark, a_held_job_is_seen_with_its_outcome_and_its_cancel,
+    a_held_job_may_end_at_its_turn, a_job_is_found_by_its_generation,
+    cards_with_held_jobs_come_in_pages, i1_only_the_next_generation_is_held,
+    i1_what_has_begun_is_not_held, i4_a_second_takeover_changes_nothing,
+    i5_a_held_job_in_doubt_is_held_no_more, i5_what_is_in_doubt_or_over_is_not_held,
+    i6_what_is_held_or_released_begins_as_nothing_else, i7_a_release_and_a_takeover_are_one,
+    i7_what_is_held_of_a_card_has_one_order, outcomes_are_given_by_origin_and_with_their_letters,
+    waiting_is_told_only_while_it_is_true, what_is_asked_about_dead_letters_reads_back,
+};
 use self::samples::{
-    accepted, attempt, fact, generation, id, intent, intent_of, job, outcome, reference,
+    accepted, attempt, fact, generation, held, id, intent, intent_of, job, outcome, reference,
     settlement, settlement_with, unclear,
 };
 
@@ -94,6 +105,22 @@ promises![
     an_accepted_cancel_is_found_before_and_after_its_job_comes,
     the_newest_pause_or_resume_says_who_holds_the_flow,
     a_ruling_answers_its_request_in_the_same_commit,
+    i7_what_is_held_of_a_card_has_one_order,
+    a_begin_ends_a_hold_and_leaves_a_mark,
+    i7_a_release_and_a_takeover_are_one,
+    a_held_job_may_end_at_its_turn,
+    a_held_job_is_seen_with_its_outcome_and_its_cancel,
+    i6_what_is_held_or_released_begins_as_nothing_else,
+    cards_with_held_jobs_come_in_pages,
+    i4_a_second_takeover_changes_nothing,
+    i1_what_has_begun_is_not_held,
+    i5_what_is_in_doubt_or_over_is_not_held,
+    i5_a_held_job_in_doubt_is_held_no_more,
+    i1_only_the_next_generation_is_held,
+    waiting_is_told_only_while_it_is_true,
+    outcomes_are_given_by_origin_and_with_their_letters,
+    a_job_is_found_by_its_generation,
+    what_is_asked_about_dead_letters_reads_back,
 ];
 
 async fn see(ledger: &dyn Ledger, name: &str) -> Sight {
@@ -726,6 +753,18 @@ enum Call {
     Unpublished(usize),
     MarkPublished(Intent, Status),
     NoteControl(u8),
+    Held(HeldCall),
+}
+
+/// One that is about what the ledger takes over.
+#[derive(Clone, Debug)]
+enum HeldCall {
+    Hold(Vec<(Intent, bool, bool)>),
+    Next,
+    Cards,
+    Release(Intent),
+    JobOf(Intent),
+    Cancel(u8, u32),
 }
 
 const NAMES: [&str; 3] = ["A", "B", "C"];
@@ -771,6 +810,19 @@ fn any_call() -> impl Strategy<Value = Call> {
         2 => (0_usize..6).prop_map(Call::Unpublished),
         3 => (any_intent(), status()).prop_map(|(i, s)| Call::MarkPublished(i, s)),
         1 => (0_u8..3).prop_map(Call::NoteControl),
+        13 => any_held_call().prop_map(Call::Held),
+    ]
+}
+
+fn any_held_call() -> impl Strategy<Value = HeldCall> {
+    let newly = (any_intent(), prop::bool::ANY, prop::bool::ANY);
+    prop_oneof![
+        6 => prop::collection::vec(newly, 1..3).prop_map(HeldCall::Hold),
+        2 => Just(HeldCall::Next),
+        1 => Just(HeldCall::Cards),
+        2 => any_intent().prop_map(HeldCall::Release),
+        1 => any_intent().prop_map(HeldCall::JobOf),
+        1 => (0_u8..3, 1_u32..3).prop_map(|(name, of)| HeldCall::Cancel(name, of)),
     ]
 }
 
@@ -779,10 +831,11 @@ fn name(number: u8) -> &'static str {
 }
 
 /// The answer as text; an error only as an error, because its words may differ.
+fn told<T: std::fmt::Debug, E>(answer: Result<T, E>) -> Result<String, ()> {
+    answer.map(|value| format!("{value:?}")).map_err(drop)
+}
+
 async fn answer(ledger: &dyn Ledger, call: Call) -> Result<String, ()> {
-    fn told<T: std::fmt::Debug, E>(answer: Result<T, E>) -> Result<String, ()> {
-        answer.map(|value| format!("{value:?}")).map_err(drop)
-    }
     let notes = |numbers: Vec<u32>| numbers.into_iter().map(unclear).collect();
     match call {
         Call::Look => told(ledger.look(NAMES.map(id).to_vec()).await),
@@ -830,6 +883,42 @@ async fn answer(ledger: &dyn Ledger, call: Call) -> Result<String, ()> {
             };
             told(ledger.note_control(control).await)
         }
+        Call::Held(call) => answer_about_held(ledger, call).await,
+    }
+}
+
+async fn answer_about_held(ledger: &dyn Ledger, call: HeldCall) -> Result<String, ()> {
+    match call {
+        HeldCall::Hold(jobs) => {
+            let newly = jobs.iter().map(|(intent, first, released)| NewlyHeld {
+                first: *first,
+                released: released.then_some("no_connection"),
+                ..held(intent)
+            });
+            told(ledger.hold(newly.collect()).await)
+        }
+        HeldCall::Next => told(ledger.next_held(job("A").card_id).await),
+        HeldCall::Cards => {
+            let count = told(ledger.held_count().await)?;
+            let cards = told(ledger.held_cards(None, 9).await)?;
+            Ok(format!("{count} on {cards}"))
+        }
+        HeldCall::Release(intent) => {
+            told(ledger.release(reference(&intent), "no_connection").await)
+        }
+        HeldCall::JobOf(intent) => told(ledger.job_of(reference(&intent)).await),
+        HeldCall::Cancel(number, of) => {
+            let by = Person::parse("Ana").expect("a name");
+            let at = Timestamp::from_millis(5);
+            let asked = ledger.request(Wish::Cancel(id(name(number))), by, at).await;
+            let answer = Answer {
+                accepted: true,
+                generation: Some(generation(of)),
+                words: String::new(),
+                at,
+            };
+            told(ledger.answer(asked.map_err(drop)?, answer).await)
+        }
     }
 }
 
@@ -847,7 +936,13 @@ async fn compare(calls: Vec<Call>) -> Result<(), TestCaseError> {
             sqlite = SqliteLedger::open(&path, &binding()).expect("a ledger");
         }
     }
-    for call in [Call::Look, Call::Unsettled(None, 99), Call::Unpublished(99)] {
+    for call in [
+        Call::Look,
+        Call::Unsettled(None, 99),
+        Call::Unpublished(99),
+        Call::Held(HeldCall::Next),
+        Call::Held(HeldCall::Cards),
+    ] {
         let expected = answer(&memory, call.clone()).await;
         prop_assert_eq!(answer(&sqlite, call).await, expected);
     }

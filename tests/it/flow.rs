@@ -499,7 +499,7 @@ async fn i13_the_positive_control_can_come_from_an_earlier_run() {
 async fn a_job_whose_task_panics_whatever_is_done_is_parked_and_the_others_go_on() {
     let mut world = world();
     world.settings.rules.resend_window = Duration::ZERO;
-    world.sink.panic_on_doubts();
+    world.sink.panic_on_doubts(true);
     world.bank.script("a", &[Does::LoseRequest]);
     let jobs = [job("a", 1), job("behind", 1), job("b", 2)];
     let run = tokio::time::timeout(Duration::from_secs(86_400), world.run(&jobs));

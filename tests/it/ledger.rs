@@ -11,14 +11,16 @@ use std::path::Path;
 use rusqlite::Connection;
 use tanda::domain::key::Namespace;
 use tanda::domain::outcome::{DoubtReason, Status};
+use tanda::domain::request::{Request, Wish};
 use tanda::domain::time::Timestamp;
-use tanda::engine::ports::{AskNote, Begun, Control, Ledger, Sight, Standing};
+use tanda::engine::ports::{AskNote, Begun, Control, Ledger, Origin, Sight, Standing};
 use tanda::ledger::{Binding, Forgotten, MemoryLedger, OpenError, SqliteLedger};
+use tanda::wire::envelope::Envelope;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::contract::samples::{
-    id, intent, outcome, reference, settlement, settlement_with, unclear,
+    generation, held, id, intent, outcome, reference, settlement, settlement_with, unclear,
 };
 use crate::contract::{binding, new_sqlite};
 
@@ -493,6 +495,95 @@ async fn a_clone_of_a_memory_ledger_is_the_same_ledger() {
     ledger.clone().begin(intent("A")).await.expect("begun");
     let again = ledger.begin(intent("A")).await.expect("an answer");
     assert!(matches!(again, Begun::AlreadyThere(_)));
+}
+
+/// What the second format wrote is read back whole after the migration: what was released, pruned and
+/// asked too.
+#[tokio::test]
+async fn a_ledger_of_the_second_format_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let db = Connection::open(dir.path().join(NAME)).expect("a file");
+    db.execute_batch(include_str!("ledger/version_2.sql"))
+        .expect("the second format");
+    drop(db);
+    let ledger = open(dir.path()).expect("brought up to date");
+    assert!(finished(&ledger, "A").await);
+    assert!(finished(&ledger, "D").await, "pruned");
+    let open_jobs = ledger.unsettled(None, 9).await.expect("open jobs");
+    let [job] = open_jobs.as_slice() else {
+        panic!("one job is open: {open_jobs:?}");
+    };
+    assert_eq!((&job.intent.job.entity_id, job.was_held), (&id("B"), false));
+    assert_eq!(job.intent.origin, Origin::File);
+    assert_eq!(job.intent.envelope, Envelope::default());
+    let sights = ledger.look(vec![id("C"), id("E")]).await.expect("a look");
+    assert!(matches!(
+        sights[0],
+        Sight::Known {
+            standing: Standing::Released { cancelled: false },
+            ..
+        }
+    ));
+    assert_eq!(sights[1], Sight::Cancelled);
+    let released = ledger.job_of(reference(&intent("C"))).await;
+    let released = released.expect("a read").expect("its row");
+    assert_eq!(
+        (released.source.as_str(), released.line),
+        ("payroll.csv", Some(18))
+    );
+    let (who, _) = ledger.paused_by().await.expect("a read").expect("a pause");
+    assert_eq!(who.as_str(), "Ana");
+    let asked = ledger.open_requests(None, 9).await.expect("a read");
+    assert!(matches!(
+        asked.as_slice(),
+        [Request {
+            wish: Wish::Settle { .. },
+            ..
+        }]
+    ));
+    let redrive = Wish::Redrive {
+        entity_id: id("A"),
+        generation: generation(2),
+    };
+    let at = Timestamp::from_millis(5);
+    ledger.request(redrive, who, at).await.expect("asked");
+    assert_eq!(ledger.held_count().await.expect("a count"), 0);
+    let kept = ledger.hold(vec![held(&intent("F"))]).await;
+    assert_eq!(kept.expect("held").len(), 1);
+    ledger.close().await.expect("closed");
+    let db = Connection::open(dir.path().join(NAME)).expect("the file");
+    for forbidden in [
+        "UPDATE requests SET asked_by = 'x'",
+        "UPDATE requests SET wanted = 9",
+        "DELETE FROM requests",
+        "UPDATE holds SET place = 9",
+        "UPDATE jobs SET origin = 'queue'",
+        "UPDATE outcomes SET origin = 'queue'",
+        "DELETE FROM tombstones",
+    ] {
+        assert!(db.execute(forbidden, []).is_err(), "{forbidden}");
+    }
+}
+
+/// What the ledger has taken over is there, in its order, for whoever opens it next.
+#[tokio::test]
+async fn i7_held_jobs_outlast_their_process_in_their_order() {
+    let (dir, ledger) = new_sqlite();
+    let names = ["C", "A", "B"];
+    let jobs = names.map(|name| held(&intent(name))).to_vec();
+    ledger.hold(jobs).await.expect("held");
+    let crashed = as_after_a_crash(&dir);
+    let ledger = open(crashed.path()).expect("opened");
+    assert_eq!(ledger.held_count().await.expect("a count"), 3);
+    let card_id = intent("A").job.card_id;
+    let cards = ledger.held_cards(None, 9).await.expect("cards");
+    assert_eq!(cards, std::slice::from_ref(&card_id));
+    for name in names {
+        let next = ledger.next_held(card_id.clone()).await.expect("a read");
+        let next = next.expect("a held job").intent;
+        assert_eq!(next, intent(name));
+        ledger.begin(next).await.expect("begun");
+    }
 }
 
 /// What the first format wrote is read back whole after the migration, and its triggers still hold.

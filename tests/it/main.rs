@@ -10,6 +10,7 @@ mod decisions;
 mod deploy;
 mod files;
 mod flow;
+mod holding;
 mod ledger;
 mod logs;
 mod pause;

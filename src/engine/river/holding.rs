@@ -9,20 +9,27 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{River, Stand, Taken};
 use crate::domain::job::{CardId, EntityId};
 use crate::engine::EngineError;
 use crate::engine::flight::Again;
-use crate::engine::orders::{LetGo, Order, What};
+use crate::engine::orders::LetGo;
 use crate::engine::pause::{Pause, PauseCause};
 use crate::engine::ports::{Back, HeldJob, JobRef, LedgerError, Provenance};
 use crate::engine::publish::{Published, publish};
 use crate::engine::receipts::Receipts;
 use crate::engine::settings::{AGE_LOOKS, RECOVERY_PAGE};
 use crate::telemetry;
+
+/// What is known since everything was given back.
+pub(super) struct GaveBack {
+    /// How often the bank had answered before.
+    answers: u64,
+    /// When something was taken since.
+    tried_at: Option<Instant>,
+}
 
 /// A job that had begun, and why its last attempt was deferred; that comes first.
 pub(super) type Began = (Taken, Option<&'static str>);
@@ -60,6 +67,9 @@ impl River {
                     is_news: !outcome.published,
                 }
                 .emit();
+                if outcome.published && !taken.receipts.are_open() {
+                    continue;
+                }
                 match publish(&tower, &outcome).await {
                     Published::Yes => taken.receipts.done(&outcome).await,
                     Published::Stopped => taken.receipts.back(Back::Undecided).await,
@@ -196,19 +206,77 @@ impl River {
             .values()
             .filter(|taken| taken.stand == Stand::Flying && taken.receipts.are_open());
         for taken in waited_for.filter(|taken| concerns(taken)) {
-            if let Some(orders) = &taken.orders {
-                let (what, (reply, _)) = (What::LetGo(why), oneshot::channel());
-                // One that has no room for it has been told before.
-                drop(orders.try_send(Order { what, reply }));
-            }
+            taken.let_go(why);
+        }
+    }
+
+    /// Too many wait in this lane: whoever holds it is to let go, unless it has begun.
+    pub(super) fn crowd(&self, card_id: &CardId) {
+        let holders = self.lanes.holders(card_id);
+        for taken in holders.filter_map(|entity_id| self.jobs.get(entity_id)) {
+            taken.let_go(LetGo::Crowded);
         }
     }
 
     // ---- what goes back to its source -------------------------------------------------------------
 
     pub(in crate::engine) fn note_pause(&mut self, pause: Option<&Pause>) {
-        self.gave_back &= pause.is_some();
         self.pause = pause.cloned();
+        self.note_answers();
+    }
+
+    /// A long pause is over once the flow is open and the bank has answered: one that opens and closes
+    /// again and again must not have everything taken and given back each time.
+    pub(super) fn note_answers(&mut self) {
+        let answers = self.tower.answers.count();
+        let has_answered = |gave_back: &GaveBack| gave_back.answers != answers;
+        if self.pause.is_none() && self.gave_back.as_ref().is_some_and(has_answered) {
+            self.gave_back = None;
+        }
+    }
+
+    /// Whether one more is taken after everything was given back: where none is at hand to be sent, as
+    /// soon as the flow is open, and now and then while it waits for one to be tried; where one is, now
+    /// and then while the flow is open.
+    pub(super) fn tries_one(&self, gave_back: &GaveBack) -> bool {
+        let is_due = || {
+            let due = self.next_trial(gave_back);
+            due.is_none_or(|due| due <= Instant::now())
+        };
+        let has_one = || {
+            let mut jobs = self.jobs.values();
+            jobs.any(|taken| !matches!(taken.stand, Stand::InDoubt { .. }))
+        };
+        match &self.pause {
+            None => !has_one() || is_due(),
+            Some(pause) => pause.wants_trial && is_due() && !has_one(),
+        }
+    }
+
+    /// When the next may be taken to be tried: what was taken last may have gone to the ledger instead,
+    /// behind others of its card.
+    fn next_trial(&self, gave_back: &GaveBack) -> Option<Instant> {
+        let every = self.tower.settings.probe_every;
+        gave_back.tried_at.map(|tried_at| tried_at + every)
+    }
+
+    /// The source has offered something.
+    pub(super) fn note_trial(&mut self) {
+        if let Some(gave_back) = &mut self.gave_back {
+            gave_back.tried_at = Some(Instant::now());
+        }
+    }
+
+    /// Ends when another may be taken to be tried; never where that is so already, or will not be.
+    pub(super) fn trial_is_due(&self) -> impl Future<Output = ()> + use<> {
+        let due = self.gave_back.as_ref().and_then(|it| self.next_trial(it));
+        let due = due.filter(|due| *due > Instant::now());
+        async move {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Ends when a pause has lasted so long that what was taken goes back; never where it need not.
@@ -220,7 +288,7 @@ impl River {
             .as_ref()
             .filter(|pause| pause.cause != PauseCause::Starting);
         let since = pause.map(|pause| pause.since);
-        let due = since.zip(after).filter(|_| !self.gave_back);
+        let due = since.zip(after).filter(|_| self.gave_back.is_none());
         let clocks = Arc::clone(&self.tower.clocks);
         async move {
             match due {
@@ -233,7 +301,10 @@ impl River {
     /// The source has taken back what it offered: forgets what has no mark in the ledger, and lets go
     /// of what was only deferred.
     pub(in crate::engine) fn give_back(&mut self) {
-        self.gave_back = true;
+        self.gave_back = Some(GaveBack {
+            answers: self.tower.answers.count(),
+            tried_at: None,
+        });
         telemetry::DeliveriesGivenBack.emit();
         self.order_to_let_go(LetGo::GivenBack, |_| true);
         self.lose();
@@ -246,6 +317,7 @@ impl River {
         for receipts in all.chain(replying) {
             receipts.drop_void();
         }
+        self.replying.retain(|_, receipts| receipts.are_open());
         let jobs = &self.jobs;
         let is_kept = |entity_id: &EntityId| {
             let taken = jobs.get(entity_id);
@@ -267,8 +339,14 @@ impl River {
             return Ok(());
         };
         let card_id = taken.job.card_id.clone();
-        let is_behind_held = deferral.is_some() && self.lanes.has_held(&card_id);
-        if why == LetGo::TooOld || is_behind_held {
+        let goes_to_ledger = match why {
+            LetGo::TooOld | LetGo::Crowded => true,
+            // What is behind it there must stay behind it.
+            LetGo::GivenBack => self.lanes.has_held(&card_id),
+            // Nobody else would offer it to the next process.
+            LetGo::Stopping => taken.was_held || self.lanes.has_held(&card_id),
+        };
+        if goes_to_ledger {
             if let Some(taken) = self.jobs.remove(entity_id) {
                 let before = Some((taken, deferral));
                 self.take_over(&card_id, before, Vec::new()).await?;
@@ -282,6 +360,10 @@ impl River {
                 generation: taken.generation,
             };
             self.tower.ledger.release(job, reason).await?;
+        }
+        if why == LetGo::Stopping {
+            self.lands_stopped(entity_id).await;
+            return Ok(());
         }
         if taken.receipts.are_open() {
             // It has come again already: it goes on where it was.

@@ -27,6 +27,7 @@ use crate::engine::receipts::Receipts;
 use crate::engine::settings::{MAX_HELD, MAX_IN_DOUBT};
 use crate::telemetry;
 use crate::wire::outcome::OutcomeMessage;
+use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
 /// The source is asked again when an eighth of the room is free, so that admission reads the ledger
@@ -34,34 +35,32 @@ use tokio::time::Instant;
 const REFILL_PARTS: usize = 8;
 
 impl River {
-    /// How many deliveries there is room for.
+    /// How many deliveries there is room for; in a long pause, and until the bank answers after it, for
+    /// one.
     pub(in crate::engine) fn room(&self) -> usize {
-        let open = self.open_receipts.count();
-        let room = self.tower.settings.in_flight.saturating_sub(open);
-        if self.gave_back { room.min(1) } else { room }
+        let most = match self.gave_back {
+            Some(_) => 1,
+            None => self.tower.settings.in_flight,
+        };
+        most.saturating_sub(self.open_receipts.count())
     }
 
-    /// Whether the source may be asked for more. In a long pause it is asked for one job, where one is
-    /// to be tried and none is at hand.
+    /// Whether the source may be asked for more.
     pub(in crate::engine) fn takes_more(&self) -> bool {
         let enough = (self.tower.settings.in_flight / REFILL_PARTS).max(1);
         let is_bounded = self.in_doubt < MAX_IN_DOUBT && self.held < MAX_HELD;
         if self.dry || self.stopping || !is_bounded {
             return false;
         }
-        if !self.gave_back {
-            return self.room() >= enough;
+        match &self.gave_back {
+            None => self.room() >= enough,
+            Some(gave_back) => self.room() > 0 && self.tries_one(gave_back),
         }
-        let is_tried = self.pause.as_ref().is_some_and(|pause| pause.wants_trial);
-        let has_one = || {
-            let mut jobs = self.jobs.values();
-            jobs.any(|taken| !matches!(taken.stand, Stand::InDoubt { .. }))
-        };
-        is_tried && self.room() > 0 && !has_one()
     }
 
     /// Takes in what the source offers.
     pub(in crate::engine) async fn take_in(&mut self, offer: Offer) -> Result<(), EngineError> {
+        self.note_trial();
         match offer {
             Offer::Jobs(deliveries) => self.admit(deliveries).await,
             Offer::Unreadable(message) => self.refuse_message(message).await,
@@ -259,6 +258,7 @@ impl River {
         match place {
             Place::First => self.start(&entity_id, start),
             Place::Held => self.arrivals.entry(card_id).or_default().push(entity_id),
+            Place::Crowded => self.crowd(&card_id),
             Place::Behind | Place::Shut => {}
         }
     }
@@ -354,6 +354,19 @@ impl River {
             }
         });
         self.replying.insert(task.id(), receipts);
+    }
+}
+
+impl River {
+    /// A reply has ended. Where it panicked, its receipts stay open: given back at once they would come
+    /// again at once.
+    pub(super) fn has_replied(&mut self, ended: Result<(Id, ()), JoinError>) {
+        match ended {
+            Ok((task, ())) => {
+                self.replying.remove(&task);
+            }
+            Err(_) => telemetry::PublishingPanicked.emit(),
+        }
     }
 }
 

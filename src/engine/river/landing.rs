@@ -57,7 +57,7 @@ impl River {
         }
     }
 
-    async fn lands_stopped(&mut self, entity_id: &EntityId) {
+    pub(super) async fn lands_stopped(&mut self, entity_id: &EntityId) {
         if let Some(taken) = self.jobs.remove(entity_id) {
             taken.receipts.back(Back::Undecided).await;
         }
@@ -151,9 +151,30 @@ impl River {
         };
         let before = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: true });
         self.in_doubt += usize::from(!matches!(before, Stand::InDoubt { .. }));
-        taken.receipts.back(Back::Undecided).await;
         let card_id = taken.job.card_id.clone();
-        self.give_back_behind(&card_id).await;
+        if self.tower.settings.holding.is_none() {
+            taken.receipts.back(Back::Undecided).await;
+            self.give_back_behind(&card_id).await;
+            return Ok(());
+        }
+        // Given back, it would come again at once. What waits behind it goes to the ledger, and before
+        // that it goes there itself, where it has no mark there.
+        let before = match self.sight_of(entity_id).await? {
+            Sight::Known {
+                standing: Standing::InDoubt(_) | Standing::Finished(_),
+                ..
+            } => None,
+            Sight::Unknown
+            | Sight::Cancelled
+            | Sight::Known {
+                standing: Standing::Released { .. } | Standing::Held { .. },
+                ..
+            } => self.jobs.remove(entity_id).map(|taken| (taken, None)),
+        };
+        self.in_doubt -= usize::from(before.is_some());
+        if self.lanes.fence(&card_id) || before.is_some() {
+            self.take_over(&card_id, before, Vec::new()).await?;
+        }
         Ok(())
     }
 

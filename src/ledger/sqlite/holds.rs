@@ -34,17 +34,15 @@ fn hold_one(db: &Connection, held: &NewlyHeld) -> Result<StoredOutcome, Trouble>
         write::release(db, &job, reason)?;
     }
     let sight = read::sight(db, &job.entity_id)?;
+    if !rules::may_be_held(&sight, intent) {
+        return Err(rules::NOT_TO_BE_HELD.into());
+    }
     if let Sight::Known {
-        generation,
         standing: Standing::Held { outcome, .. },
         ..
-    } = &sight
-        && *generation == job.generation
+    } = sight
     {
-        return Ok(outcome.clone());
-    }
-    if !rules::may_begin(&sight, job.generation) && sight != Sight::Cancelled {
-        return Err(rules::NOT_TO_BE_HELD.into());
+        return Ok(outcome);
     }
     let outcome = match read::outcome_row_of_event(db, held.outcome.event_id)? {
         Some(id) => id,

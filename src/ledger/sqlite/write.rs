@@ -32,7 +32,7 @@ struct JobRow {
 pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> {
     let sight = read::sight(db, &intent.job.entity_id)?;
     let cancelled = requests::is_cancelled(db, &intent.job.entity_id, intent.generation)?;
-    if cancelled || !rules::may_begin(&sight, intent.generation) {
+    if cancelled || !rules::may_begin(&sight, intent) {
         return Ok(Begun::AlreadyThere(sight));
     }
     let was_held = holds::end(db, &intent.job.entity_id, intent.generation)?;
@@ -66,16 +66,13 @@ pub(super) fn release(db: &Connection, job: &JobRef, reason: &str) -> Result<(),
 /// See `Ledger::settle`.
 pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<(), Trouble> {
     rules::check_settlement(settlement)?;
-    let job = find_or_insert_job(db, &settlement.intent)?;
+    let intent = &settlement.intent;
+    // One that ends at its turn without having begun.
+    holds::end(db, &intent.job.entity_id, intent.generation)?;
+    let job = find_or_insert_job(db, intent)?;
     if job.last.is_some() {
         return Ok(());
     }
-    // A held job that ends at its turn without having begun.
-    holds::end(
-        db,
-        &settlement.intent.job.entity_id,
-        settlement.intent.generation,
-    )?;
     if let Some((request, answer)) = &settlement.answers {
         requests::answer(db, *request, answer)?;
     }
@@ -93,7 +90,10 @@ pub(super) fn doubt(
     reason: DoubtReason,
 ) -> Result<StoredOutcome, Trouble> {
     rules::check_doubt(settlement)?;
-    let job = find_or_insert_job(db, &settlement.intent)?;
+    let intent = &settlement.intent;
+    // One that the bank's list shows before it began.
+    let was_held = holds::end(db, &intent.job.entity_id, intent.generation)?;
+    let job = find_or_insert_job(db, intent)?;
     if let Some(last) = job.last {
         return read::outcome(db, last);
     }
@@ -103,9 +103,10 @@ pub(super) fn doubt(
     }
     let interim = insert_outcome(db, &settlement.outcome, Some(job.id))?;
     db.prepare_cached(
-        "UPDATE jobs SET doubt_outcome = ?2, doubt_reason = ?3, released = NULL WHERE id = ?1",
+        "UPDATE jobs SET doubt_outcome = ?2, doubt_reason = ?3, released = NULL, \
+         was_held = max(was_held, ?4) WHERE id = ?1",
     )?
-    .execute(params![job.id, interim, reason.as_str()])?;
+    .execute(params![job.id, interim, reason.as_str(), was_held])?;
     read::outcome(db, interim)
 }
 
@@ -229,15 +230,9 @@ fn current(db: &Connection, entity_id: &EntityId) -> Result<Option<(Generation, 
         } => Some((generation, outcome.status.may_be_followed())),
         Sight::Known {
             generation,
-            standing: Standing::InDoubt(_) | Standing::Released { .. },
+            standing: Standing::InDoubt(_) | Standing::Released { .. } | Standing::Held { .. },
             ..
         } => Some((generation, false)),
-        // Its own row comes now, at its turn: it follows the one before it.
-        Sight::Known {
-            generation,
-            standing: Standing::Held { .. },
-            ..
-        } => generation.before().map(|before| (before, true)),
     })
 }
 

@@ -9,7 +9,9 @@ use tanda::domain::money::Currencies;
 use tanda::domain::outcome::Status;
 use tanda::domain::time::{Moment, Timestamp};
 use tanda::domain::verdict::{Unclarity, UnclearCause, Verdict};
-use tanda::engine::ports::{AttemptNote, Intent, JobRef, Origin, Settlement, StoredOutcome};
+use tanda::engine::ports::{
+    AttemptNote, Intent, JobRef, NewlyHeld, Origin, Settlement, StoredOutcome,
+};
 use tanda::wire::envelope::Envelope;
 
 pub(crate) fn id(name: &str) -> EntityId {
@@ -79,6 +81,15 @@ pub(crate) fn outcome(intent: &Intent, status: Status) -> StoredOutcome {
         origin: Origin::File,
         envelope: Envelope::default(),
         letter: None,
+    }
+}
+
+pub(crate) fn held(intent: &Intent) -> NewlyHeld {
+    NewlyHeld {
+        intent: intent.clone(),
+        outcome: outcome(intent, Status::Waiting),
+        first: false,
+        released: None,
     }
 }
 

@@ -13,7 +13,8 @@ use tanda::ledger::{PrunePlace, Pruner, SqliteLedger, Visitor};
 use tanda::wire::outcome::OutcomeMessage;
 
 use crate::contract::samples::{
-    fact, id, intent, intent_of, job, outcome, reference, settlement, settlement_with, unclear,
+    fact, held, id, intent, intent_of, job, outcome, reference, settlement, settlement_with,
+    unclear,
 };
 use crate::contract::{binding, new_sqlite};
 
@@ -160,6 +161,41 @@ async fn only_what_is_over_old_and_published_goes_with_all_its_generations() {
         (history.generations.len(), history.tombstones.len()),
         (0, 1)
     );
+}
+
+/// What is held is open: neither it, nor an earlier generation of it, nor what was said of it goes. What
+/// was said of a held job that is over goes once the job has.
+#[tokio::test]
+async fn i7_what_is_held_is_never_pruned() {
+    let (dir, ledger) = new_sqlite();
+    let [plain, over] = ["plain", "over"].map(intent);
+    settle(&ledger, settlement(&intent("again"), Status::Rejected)).await;
+    let second = intent_of(job("again"), 2);
+    let jobs = [&plain, &second, &over].map(held).to_vec();
+    ledger.hold(jobs).await.expect("held");
+    settle(&ledger, settlement(&over, Status::NotSent)).await;
+    let published = [
+        outcome(&plain, Status::Waiting),
+        outcome(&second, Status::Waiting),
+        outcome(&intent("again"), Status::Rejected),
+        outcome(&over, Status::Waiting),
+        outcome(&over, Status::NotSent),
+    ];
+    publish(&ledger, &published).await;
+    ledger.close().await.expect("closed");
+    let path = dir.path().join(NAME);
+    assert_eq!(prune_all(&path, later(), 2), (1, 1));
+    let ledger = SqliteLedger::open(&path, &binding()).expect("opened");
+    assert_eq!(ledger.held_count().await.expect("a count"), 2);
+    for intent in [plain, second] {
+        let next = ledger.next_held(intent.job.card_id.clone()).await;
+        let next = next.expect("a read").expect("a held job");
+        assert_eq!(
+            next.outcome.event_id,
+            outcome(&intent, Status::Waiting).event_id
+        );
+        assert_eq!(ledger.begin(next.intent).await.expect("begun"), Begun::Yes);
+    }
 }
 
 #[tokio::test]

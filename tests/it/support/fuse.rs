@@ -16,7 +16,10 @@ use tanda::engine::ports::{
     Answer, AskNote, Bank, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, ListFault,
     NewlyHeld, OpenJob, Origin, Settlement, Sight, Sink, SinkError, StoredOutcome,
 };
+use tanda::wire::bank::OperationRequest;
 use tokio::sync::Notify;
+
+use super::queue::{Chronicle, Entry};
 
 /// Blows at a given step; whoever takes that step never returns.
 pub(crate) struct Fuse {
@@ -51,6 +54,11 @@ impl Fuse {
 
     /// These ports, with the fuse before and after every effect.
     pub(crate) fn guard(self: &Arc<Self>, ports: Ports) -> Ports {
+        self.guard_and_note(ports, &Chronicle::default())
+    }
+
+    /// The same, with every effect on record.
+    pub(crate) fn guard_and_note(self: &Arc<Self>, ports: Ports, chronicle: &Chronicle) -> Ports {
         let Ports {
             bank,
             ledger,
@@ -60,14 +68,17 @@ impl Fuse {
         Ports {
             bank: Arc::new(Fused {
                 fuse: Arc::clone(self),
+                chronicle: chronicle.clone(),
                 inner: bank,
             }),
             ledger: Arc::new(Fused {
                 fuse: Arc::clone(self),
+                chronicle: chronicle.clone(),
                 inner: ledger,
             }),
             sink: Arc::new(Fused {
                 fuse: Arc::clone(self),
+                chronicle: chronicle.clone(),
                 inner: sink,
             }),
             clock,
@@ -77,6 +88,7 @@ impl Fuse {
 
 struct Fused<P: ?Sized> {
     fuse: Arc<Fuse>,
+    chronicle: Chronicle,
     inner: Arc<P>,
 }
 
@@ -92,7 +104,13 @@ impl<P: ?Sized> Fused<P> {
 #[async_trait]
 impl Bank for Fused<dyn Bank> {
     async fn apply(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
-        self.around(self.inner.apply(card_id, key, body)).await
+        self.fuse.step().await;
+        let request: OperationRequest = serde_json::from_slice(body).expect("our own body");
+        let name = request.entity_id.expect("always sent");
+        self.chronicle.note(Entry::Called(name));
+        let verdict = self.inner.apply(card_id, key, body).await;
+        self.fuse.step().await;
+        verdict
     }
 
     async fn list(
@@ -115,7 +133,15 @@ impl Bank for Fused<dyn Bank> {
 #[async_trait]
 impl Sink for Fused<dyn Sink> {
     async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
-        self.around(self.inner.publish(outcome)).await
+        self.fuse.step().await;
+        let published = self.inner.publish(outcome).await;
+        if published.is_ok() {
+            let name = outcome.entity_id.as_ref().map(|id| id.as_str().to_owned());
+            let entry = Entry::Published(name.unwrap_or_default(), outcome.status);
+            self.chronicle.note(entry);
+        }
+        self.fuse.step().await;
+        published
     }
 }
 
@@ -126,7 +152,14 @@ impl Ledger for Fused<dyn Ledger> {
     }
 
     async fn begin(&self, intent: Intent) -> Result<Begun, LedgerError> {
-        self.around(self.inner.begin(intent)).await
+        self.fuse.step().await;
+        let name = intent.job.entity_id.as_str().to_owned();
+        let begun = self.inner.begin(intent).await;
+        if matches!(begun, Ok(Begun::Yes)) {
+            self.chronicle.note(Entry::Begun(name));
+        }
+        self.fuse.step().await;
+        begun
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError> {
@@ -142,7 +175,17 @@ impl Ledger for Fused<dyn Ledger> {
     }
 
     async fn hold(&self, held: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError> {
-        self.around(self.inner.hold(held)).await
+        self.fuse.step().await;
+        let of = |held: &NewlyHeld| held.intent.job.entity_id.as_str().to_owned();
+        let names: Vec<_> = held.iter().map(of).collect();
+        let kept = self.inner.hold(held).await;
+        if kept.is_ok() {
+            for name in names {
+                self.chronicle.note(Entry::Held(name));
+            }
+        }
+        self.fuse.step().await;
+        kept
     }
 
     async fn next_held(&self, card_id: CardId) -> Result<Option<HeldJob>, LedgerError> {

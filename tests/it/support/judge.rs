@@ -19,8 +19,8 @@ use tanda::domain::time::Timestamp;
 use tanda::domain::verdict::{Deferral, Refusal, RefusalError, Unclarity, UnclearCause, Verdict};
 use tanda::engine::Ports;
 use tanda::engine::ports::{
-    Back, Bank, Clock, Delivery, Ledger, ListFault, Offer, Origin, Provenance, Receipt, Sink,
-    SinkError, Source, SourceError, StoredOutcome,
+    Back, Bank, Clock, Control, Delivery, Ledger, ListFault, Offer, Origin, Provenance, Receipt,
+    Sink, SinkError, Source, SourceError, StoredOutcome,
 };
 use tanda::engine::settings::{Ending, Fence, Settings};
 use tanda::wire::bank::OperationRequest;
@@ -365,7 +365,7 @@ thread_local! {
 }
 
 /// The wall clock of a paused test: it moves with tokio's, and as it is made to jump.
-fn wall_now() -> Timestamp {
+pub(crate) fn wall_now() -> Timestamp {
     let since_start = START.with(Instant::elapsed) + JUMPED.get();
     Timestamp::from_millis(1_795_000_000_000).plus(since_start)
 }
@@ -391,9 +391,38 @@ pub(crate) struct Collector {
     refusals_left: Arc<AtomicUsize>,
     panics_on_doubts: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
+    is_full: Arc<AtomicBool>,
+    reaches_files_only: Arc<AtomicBool>,
+    /// Those whose publications panic.
+    panics_on: Arc<Mutex<Vec<String>>>,
 }
 
 impl Collector {
+    /// Takes nothing more, because nobody reads what it has; or takes it again.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::SeqCst);
+    }
+
+    /// Reaches the readers of files and no others; or all of them again.
+    pub(crate) fn reach_files_only(&self, only: bool) {
+        self.reaches_files_only.store(only, Ordering::SeqCst);
+    }
+
+    /// Panics at every publication about this one.
+    pub(crate) fn panic_on(&self, entity_id: &str) {
+        self.panic_list().push(entity_id.to_owned());
+    }
+
+    /// Panics about nobody any more.
+    pub(crate) fn panic_no_more(&self) {
+        self.panic_list().clear();
+    }
+
+    fn panic_list(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        let list = self.panics_on.lock();
+        list.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     pub(crate) fn all(&self) -> Vec<StoredOutcome> {
         self.outcomes
             .lock()
@@ -406,9 +435,9 @@ impl Collector {
         self.hangs.store(true, Ordering::SeqCst);
     }
 
-    /// Panics at every interim outcome.
-    pub(crate) fn panic_on_doubts(&self) {
-        self.panics_on_doubts.store(true, Ordering::SeqCst);
+    /// Panics at every doubt, or does not any more.
+    pub(crate) fn panic_on_doubts(&self, panics: bool) {
+        self.panics_on_doubts.store(panics, Ordering::SeqCst);
     }
 
     /// Confirms none of the next `times` publications.
@@ -445,12 +474,31 @@ impl Collector {
 
 #[async_trait]
 impl Sink for Collector {
+    fn reaches(&self) -> &'static [Origin] {
+        if self.reaches_files_only.load(Ordering::SeqCst) {
+            return &[Origin::File];
+        }
+        &Origin::ALL
+    }
+
     async fn publish(&self, outcome: &StoredOutcome) -> Result<(), SinkError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         let panics = self.panics_on_doubts.load(Ordering::SeqCst);
-        assert!(!panics || outcome.status.is_final(), "scripted");
+        assert!(!panics || outcome.status != Status::InDoubt, "scripted");
+        let panics_on = self.panic_list().clone();
+        let name = outcome.entity_id.as_ref().map(|id| id.as_str().to_owned());
+        assert!(
+            !name.is_some_and(|name| panics_on.contains(&name)),
+            "scripted"
+        );
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(SinkError {
+                is_full: true,
+                source: "nobody reads".into(),
+            });
+        }
         let refuses = |left: usize| left.checked_sub(1);
         if self
             .refusals_left
@@ -599,6 +647,16 @@ impl World {
             settings,
             again: None,
         }
+    }
+
+    /// The same, where the bank's list has proven itself.
+    pub(crate) async fn proven(self) -> Self {
+        let control = Control {
+            entity_id: job("control", 99).entity_id,
+            seen_at: Timestamp::from_millis(0),
+        };
+        self.ledger.note_control(control).await.expect("memory");
+        self
     }
 
     pub(crate) fn ports(&self) -> Ports {

@@ -4,5 +4,6 @@ pub(crate) mod fuse;
 pub(crate) mod judge;
 pub(crate) mod payroll;
 pub(crate) mod program;
+pub(crate) mod queue;
 pub(crate) mod scripted_bank;
 pub(crate) mod tls_bank;
