@@ -6,10 +6,12 @@
 
 use std::io::Write as _;
 
+mod bar;
 pub(super) mod cancel;
 pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod config;
+mod confirm;
 pub(super) mod doctor;
 mod expect;
 pub(super) mod explain;
