@@ -40,6 +40,14 @@ Examples:
 
 Ends with 8 where something is missing or otherwise.";
 
+const ENQUEUE_EXAMPLES: &str = "\
+Examples:
+  tanda enqueue payroll.csv                      asks you to type the totals
+  tanda enqueue payroll.csv --yes --expect-total topup:COP:98450000.00
+
+Needs the right to write to the exchange for jobs, and no ledger, token or bank. The same file can be
+enqueued again: a job that is there twice is applied once.";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   tanda run payroll.csv --simulate --yes     a rehearsal: no money moves
@@ -51,6 +59,7 @@ The same file can be run as often as you like: what is done is never done again.
 
 use super::commands::cancel::CancelArgs;
 use super::commands::doctor::DoctorArgs;
+use super::commands::enqueue::EnqueueArgs;
 use super::commands::explain::ExplainArgs;
 use super::commands::ledger::LedgerCommand;
 use super::commands::pause::PauseArgs;
@@ -117,6 +126,9 @@ pub(super) enum Command {
     /// Take jobs from RabbitMQ, apply each once, publish what became of it
     #[command(after_help = WORKER_HELP)]
     Worker,
+    /// Check a file, ask for confirmation, put its jobs on RabbitMQ for a worker
+    #[command(after_help = ENQUEUE_EXAMPLES)]
+    Enqueue(EnqueueArgs),
     /// Tell everything that is known of one job: what became of its money, and how that is known
     Explain(ExplainArgs),
     /// Show what is in doubt, with its money; exit code 7 where something is

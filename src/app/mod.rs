@@ -90,6 +90,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Check(args) => commands::check::check(config, &args),
             Command::Run(args) => commands::run::run(config, args).await,
             Command::Worker => commands::worker::worker(config).await,
+            Command::Enqueue(args) => commands::enqueue::enqueue(&load(config)?, args).await,
             Command::Explain(args) => commands::explain::explain(&load(config)?, &args),
             Command::Status(args) => commands::status::status(&load(config)?, &args),
             Command::Doctor(args) => commands::doctor::doctor(config, &args).await,

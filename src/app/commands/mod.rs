@@ -13,6 +13,7 @@ pub(super) mod completions;
 pub(super) mod config;
 mod confirm;
 pub(super) mod doctor;
+pub(super) mod enqueue;
 mod expect;
 pub(super) mod explain;
 pub(super) mod init;
