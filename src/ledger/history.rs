@@ -132,6 +132,27 @@ pub struct OpenLine {
     pub last_ask: Option<AskRecord>,
 }
 
+/// An outcome that nobody will retry by itself, of the newest generation of its job or about a message
+/// alone; or a job in doubt that only a person can decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The final outcome; of a job in doubt, the interim one.
+    pub outcome: StoredOutcome,
+    /// Where its job came from; empty where only the outcome is on record.
+    pub source: String,
+    /// What has been asked about it and is not answered yet.
+    pub asked: Option<AskedOfLetter>,
+}
+
+/// What can be asked about a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedOfLetter {
+    /// That its job be run again.
+    Redrive,
+    /// That it be put aside.
+    Discard,
+}
+
 /// The ledger as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overview {

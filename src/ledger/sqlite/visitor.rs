@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::trouble::Trouble;
-use super::{open, read, requests, tombstones};
+use super::{dead, open, read, requests, tombstones};
 use crate::domain::job::{CardId, EntityId};
 use crate::domain::outcome::DoubtReason;
 use crate::domain::request::{Person, RequestId, Wish};
@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::engine::ports::{Answer, JobRef, LedgerError, OpenJob};
 use crate::ledger::error::OpenError;
 use crate::ledger::history::{
-    AskRecord, GenerationHistory, History, OpenLine, Overview, Publication,
+    AskRecord, DeadLetter, GenerationHistory, History, OpenLine, Overview, Publication,
 };
 use crate::ledger::place;
 
@@ -73,20 +73,18 @@ impl Visitor {
         place::free_bytes(&self.path)
     }
 
-    /// Makes a request durable. The owner answers it within a second or so; without an owner it waits
-    /// for the next.
+    /// Makes requests durable, all of them or none. The owner answers each within a second or so;
+    /// without an owner they wait for the next.
     ///
     /// # Errors
-    /// [`LedgerError`] where it cannot be written.
-    pub fn request(
+    /// [`LedgerError`] where they cannot be written.
+    pub fn request_all(
         &self,
-        wish: &Wish,
+        wishes: &[Wish],
         by: &Person,
         at: Timestamp,
-    ) -> Result<RequestId, LedgerError> {
-        // One statement, so that nothing is locked for longer than SQLite takes for it: whoever stops
-        // this process must not hold up the owner.
-        requests::add(&self.db, wish, by, at).map_err(failed("recording a request"))
+    ) -> Result<Vec<RequestId>, LedgerError> {
+        requests::add_all(&self.db, wishes, by, at).map_err(failed("recording requests"))
     }
 
     /// The answer to a request, once there is one.
@@ -118,6 +116,15 @@ impl Visitor {
             let open = read::unsettled(db, after, limit)?;
             open.into_iter().map(|open| open_line(db, open)).collect()
         })
+    }
+
+    /// Visits every dead letter that was not put aside, oldest first; those in doubt come last. Only
+    /// one is in memory at a time.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn dead_letters(&self, visit: impl FnMut(DeadLetter)) -> Result<(), LedgerError> {
+        self.read("reading dead letters", |db| dead::visit(db, visit))
     }
 
     /// The ledger as a whole.
