@@ -58,6 +58,7 @@ Examples:
 The same file can be run as often as you like: what is done is never done again.";
 
 use super::commands::cancel::CancelArgs;
+use super::commands::dead::DeadCommand;
 use super::commands::doctor::DoctorArgs;
 use super::commands::enqueue::EnqueueArgs;
 use super::commands::explain::ExplainArgs;
@@ -148,6 +149,9 @@ pub(super) enum Command {
     Pause(PauseArgs),
     /// Let the flow go on
     Resume(PauseArgs),
+    /// List what nobody will retry by itself, run it again, or put it aside
+    #[command(subcommand)]
+    Dead(DeadCommand),
     /// Run the simulated bank as a server
     Simulator(SimulatorArgs),
     /// Print the idempotency key of a job, as the bank gets it
@@ -313,7 +317,7 @@ pub(super) struct SimulatorArgs {
 const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Reads a whole number and its unit: `90s`, `30m`, `2h`.
-fn parse_wait(text: &str) -> Result<Duration, String> {
+pub(in crate::app) fn parse_wait(text: &str) -> Result<Duration, String> {
     let expected = "a whole number and its unit, such as 90s, 30m or 2h; at most a week (168h)";
     let seconds = |number: &str, unit: u64| {
         let is_number = number.bytes().all(|byte| byte.is_ascii_digit());

@@ -100,6 +100,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Cancel(args) => commands::cancel::cancel(&load(config)?, args).await,
             Command::Pause(args) => commands::pause::pause(&load(config)?, args).await,
             Command::Resume(args) => commands::pause::resume(&load(config)?, args).await,
+            Command::Dead(command) => commands::dead::dead(&load(config)?, command).await,
             Command::Simulator(args) => commands::simulator::simulator(args).await,
             Command::Key(args) => commands::key::key(config, &args),
             Command::Config(args) => commands::config::config(config, cli.log.flags(), &args),

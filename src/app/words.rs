@@ -14,6 +14,7 @@ use crate::domain::outcome::{DoubtReason, RULED, Status};
 use crate::domain::request::{Request, Wish};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{Deferral, Refusal, Unclarity, UnclearCause, Verdict};
+use crate::wire::outcome::BankWords;
 
 // ---- outcomes ---------------------------------------------------------------------------------
 
@@ -154,6 +155,27 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
     }
     if let Some(log_id) = &refusal.log_id {
         write!(text, ", {}", tame(log_id)).expect("a string takes it");
+    }
+    text
+}
+
+/// The bank's own words, as an outcome has them.
+pub(super) fn of_bank(bank: &BankWords) -> String {
+    let mut text = bank
+        .message
+        .as_deref()
+        .map_or_else(String::new, |message| format!("\"{}\"", tame(message)));
+    for error in &bank.errors {
+        let at = error
+            .path
+            .as_deref()
+            .map_or_else(String::new, |path| format!(" at {path}"));
+        let comma = if text.is_empty() { "" } else { ", " };
+        let line = format!("{comma}{}{at} \"{}\"", error.error_code, error.message);
+        text.push_str(&tame(&line));
+    }
+    if let Some(status) = bank.http_status {
+        write!(text, " (HTTP {status})").expect("a string takes it");
     }
     text
 }

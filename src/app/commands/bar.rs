@@ -25,7 +25,7 @@ const HELD: &str = "{bar:30} {pos}/{len} rows\n{msg}";
 
 /// The bar on the screen.
 pub(super) struct Bar {
-    bar: ProgressBar,
+    drawn: ProgressBar,
     flowing: ProgressStyle,
     held: ProgressStyle,
 }
@@ -33,10 +33,10 @@ pub(super) struct Bar {
 impl Bar {
     /// Shows one over so many rows.
     pub(super) fn show(rows: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr());
-        show_bar(Some(bar.clone()));
+        let drawn = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr());
+        show_bar(Some(drawn.clone()));
         Self {
-            bar,
+            drawn,
             flowing: style(FLOWING),
             held: style(HELD),
         }
@@ -45,16 +45,16 @@ impl Bar {
     /// Draws it with so many rows done.
     pub(super) fn draw(&self, done: u64, is_held: bool, message: String) {
         let style = if is_held { &self.held } else { &self.flowing };
-        self.bar.set_style(style.clone());
-        self.bar.set_position(done);
-        self.bar.set_message(message);
+        self.drawn.set_style(style.clone());
+        self.drawn.set_position(done);
+        self.drawn.set_message(message);
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
         show_bar(None);
-        self.bar.finish_and_clear();
+        self.drawn.finish_and_clear();
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod config;
 mod confirm;
+pub(super) mod dead;
 pub(super) mod doctor;
 pub(super) mod enqueue;
 mod expect;

@@ -5,8 +5,6 @@
 //!
 //! *What it refuses to know.* How it came to be: that is the story.
 
-use std::fmt::Write as _;
-
 use super::Known;
 use crate::app::words;
 use crate::domain::job::Job;
@@ -147,7 +145,7 @@ fn succeeded(
 }
 
 fn rejected(subject: &str, at: &str, bank: Option<&BankWords>) -> Answer {
-    let said = bank.map_or_else(|| "it did not say why".to_owned(), bank_said);
+    let said = bank.map_or_else(|| "it did not say why".to_owned(), words::of_bank);
     let log_id = bank.and_then(|bank| bank.log_id.as_deref());
     let ask = match log_id {
         Some(log_id) => format!("ask the bank's support with {}", words::tame(log_id)),
@@ -163,25 +161,6 @@ fn rejected(subject: &str, at: &str, bank: Option<&BankWords>) -> Answer {
             "where its words do not say enough, {ask}; {PAY_AFTER_ALL}"
         )),
     }
-}
-
-fn bank_said(bank: &BankWords) -> String {
-    let mut text = bank.message.as_deref().map_or_else(String::new, |message| {
-        format!("\"{}\"", words::tame(message))
-    });
-    for error in &bank.errors {
-        let at = error
-            .path
-            .as_deref()
-            .map_or_else(String::new, |path| format!(" at {path}"));
-        let comma = if text.is_empty() { "" } else { ", " };
-        let line = format!("{comma}{}{at} \"{}\"", error.error_code, error.message);
-        text.push_str(&words::tame(&line));
-    }
-    if let Some(status) = bank.http_status {
-        write!(text, " (HTTP {status})").expect("a string takes it");
-    }
-    text
 }
 
 fn why_not_sent(
