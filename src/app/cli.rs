@@ -132,7 +132,7 @@ pub(super) enum Command {
     Enqueue(EnqueueArgs),
     /// Tell everything that is known of one job: what became of its money, and how that is known
     Explain(ExplainArgs),
-    /// Show what is in doubt, with its money; exit code 7 where something is
+    /// Show what is in doubt or waits, with its money; exit code 7 where something is or does
     Status(StatusArgs),
     /// Check settings, token, bank, ledger and clock; nothing is sent
     Doctor(DoctorArgs),

@@ -80,6 +80,7 @@ pub(super) fn of_reason(status: Status, reason: &str) -> Option<&'static str> {
         "other_content_under_this_entity_id" => {
             "its entity_id was there before, for another card, operation or amount"
         }
+        "behind_another_of_its_card" => "it waits behind an earlier job of its card",
         "pruned" => "its details were pruned from the ledger, as a person asked",
         _ => return None,
     })
@@ -320,7 +321,7 @@ pub(super) fn tame(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::listing::Finding;
-    use crate::domain::outcome::NotSentReason;
+    use crate::domain::outcome::{NotSentReason, Outcome};
 
     #[test]
     fn every_stable_word_has_plain_words() {
@@ -335,6 +336,8 @@ mod tests {
         ] {
             assert!(of_reason(Status::NotSent, reason.as_str()).is_some());
         }
+        let waits = Outcome::Waiting.reason().expect("a reason");
+        assert!(of_reason(Status::Waiting, waits).is_some());
         let operation_id = None;
         for finding in [
             Finding::Found {
