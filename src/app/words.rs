@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::app::streams::{escape_all_but, is_visible};
 use crate::domain::money::{Amount, Currencies, Currency, major_units};
-use crate::domain::outcome::{DoubtReason, RULED, Status};
+use crate::domain::outcome::{DoubtReason, NOT_PROVEN, RULED, Status};
 use crate::domain::request::{Request, Wish};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{Deferral, Refusal, Unclarity, UnclearCause, Verdict};
@@ -76,6 +76,9 @@ pub(super) fn of_reason(status: Status, reason: &str) -> Option<&'static str> {
         "expired" => "its last moment (not_after) passed",
         "cancelled" => "a person cancelled it",
         "poison" => "a fault of tanda stopped the work on it again and again",
+        NOT_PROVEN => {
+            "it was to be run again, and the bank's list did not say beyond doubt that nothing had moved"
+        }
         "attempts_spent" => "all its attempts were used up, and the bank's list does not show it",
         "other_content_under_this_entity_id" => {
             "its entity_id was there before, for another card, operation or amount"
@@ -338,6 +341,7 @@ mod tests {
         }
         let waits = Outcome::Waiting.reason().expect("a reason");
         assert!(of_reason(Status::Waiting, waits).is_some());
+        assert!(of_reason(Status::NotSent, NOT_PROVEN).is_some());
         let operation_id = None;
         for finding in [
             Finding::Found {

@@ -106,6 +106,9 @@ impl fmt::Display for Status {
 /// The reason of an outcome that a person decided.
 pub const RULED: &str = "decided_by_person";
 
+/// The reason of an outcome without proof about the generations before it.
+pub const NOT_PROVEN: &str = "not_proven";
+
 /// What is true of one generation of a job, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -115,6 +118,9 @@ pub enum Outcome {
     Rejected(Refusal),
     /// Proven not executed.
     NotSent(NotSentReason),
+    /// Not sent as this generation: it had been told that it waits, and at its turn the bank's list did
+    /// not say beyond doubt that the ones before it had moved nothing.
+    NotProven,
     /// What a person said became of a job in doubt.
     Ruled(Ruling),
     /// Perhaps executed.
@@ -130,7 +136,7 @@ impl Outcome {
         match self {
             Self::Succeeded(_) | Self::Ruled(Ruling::Succeeded) => Status::Succeeded,
             Self::Rejected(_) => Status::Rejected,
-            Self::NotSent(_) | Self::Ruled(Ruling::NotSent) => Status::NotSent,
+            Self::NotSent(_) | Self::NotProven | Self::Ruled(Ruling::NotSent) => Status::NotSent,
             Self::InDoubt(_) => Status::InDoubt,
             Self::Waiting => Status::Waiting,
         }
@@ -143,6 +149,7 @@ impl Outcome {
             Self::Succeeded(Evidence::Answered { .. }) | Self::Rejected(_) => None,
             Self::Succeeded(Evidence::Listed { .. }) => Some("found_in_list"),
             Self::NotSent(reason) => Some(reason.as_str()),
+            Self::NotProven => Some(NOT_PROVEN),
             Self::Ruled(_) => Some(RULED),
             Self::InDoubt(reason) => Some(reason.as_str()),
             Self::Waiting => Some("behind_another_of_its_card"),

@@ -300,6 +300,8 @@ impl Pilot {
             Action::Ask { at } => self.ask(progress, at).await?,
             Action::Prove => self.prove().await?,
             Action::Settle(outcome) => self.settle(progress, outcome).await?,
+            // One that was told to wait has an end of its own.
+            Action::GiveBack if self.was_held => self.settle(progress, Outcome::NotProven).await?,
             Action::GiveBack => Step::Landed(Landing::Declined),
             Action::Keep => unreachable!("orders are read only while a flight waits"),
         })

@@ -55,8 +55,12 @@ fn i7_what_the_ledger_holds_comes_before_whatever_arrives_later() {
     assert_eq!(lanes.join(&card(), &id("a")), Place::First);
     assert_eq!(lanes.join(&card(), &id("b")), Place::Behind);
     assert_eq!(lanes.join(&card(), &id("c")), Place::Behind);
-    assert_eq!(lanes.join(&card(), &id("d")), Place::Held, "it is full");
-    assert_eq!(lanes.take_over(&card()), [id("b"), id("c")]);
+    assert_eq!(lanes.join(&card(), &id("d")), Place::Crowded, "it is full");
+    assert!(
+        lanes.begun(&card(), &id("a")),
+        "what waits may go to the ledger only behind what is there"
+    );
+    assert_eq!(lanes.take_over(&card()), [id("b"), id("c"), id("d")]);
     assert_eq!(lanes.join(&card(), &id("e")), Place::Held);
     assert_eq!(
         lanes.leave(&card(), &id("a")),

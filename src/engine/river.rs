@@ -449,7 +449,7 @@ impl River {
             Happening::Landed(landed) => self.land(landed).await?,
             Happening::ChoreEnded(ended) => or_panic(ended)?,
             Happening::MarkingEnded(ended) => or_panic(ended)?,
-            Happening::Replied(ended) => self.has_replied(ended),
+            Happening::Replied(ended) => self.has_replied(&ended),
         }
         self.note_answers();
         self.offer_held().await

@@ -253,7 +253,11 @@ fn bank_words(outcome: &Outcome) -> Option<BankWords> {
             log_id: refusal.log_id.clone(),
             operation_id: None,
         }),
-        Outcome::NotSent(_) | Outcome::Ruled(_) | Outcome::InDoubt(_) | Outcome::Waiting => None,
+        Outcome::NotSent(_)
+        | Outcome::NotProven
+        | Outcome::Ruled(_)
+        | Outcome::InDoubt(_)
+        | Outcome::Waiting => None,
     }
 }
 

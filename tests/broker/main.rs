@@ -7,3 +7,4 @@ mod flow;
 mod order;
 mod samples;
 mod support;
+mod watched;

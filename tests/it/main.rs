@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod contract;
 mod crash;
+mod dead;
 mod decisions;
 mod deploy;
 mod files;

@@ -145,7 +145,8 @@ impl River {
                 Ok(())
             }
             Decision::RunAgain { earlier, ended, by } => {
-                let was_ruled = ended.status == Status::NotSent && is_ruling(&ended);
+                let was_ruled =
+                    ended.status == Status::NotSent && is_without_proof(earlier, &ended);
                 let again = self
                     .earlier_generations(&delivery.job, earlier, was_ruled, by)
                     .await?;
@@ -360,10 +361,10 @@ impl River {
 impl River {
     /// A reply has ended. Where it panicked, its receipts stay open: given back at once they would come
     /// again at once.
-    pub(super) fn has_replied(&mut self, ended: Result<(Id, ()), JoinError>) {
+    pub(super) fn has_replied(&mut self, ended: &Result<(Id, ()), JoinError>) {
         match ended {
             Ok((task, ())) => {
-                self.replying.remove(&task);
+                self.replying.remove(task);
             }
             Err(_) => telemetry::PublishingPanicked.emit(),
         }
@@ -380,10 +381,13 @@ fn as_told_to(outcome: StoredOutcome, copy: &Delivery) -> StoredOutcome {
     }
 }
 
-/// Whether an outcome rests on a person's word alone; also where nothing is known any more of why.
-fn is_ruling(outcome: &StoredOutcome) -> bool {
-    let reason = OutcomeMessage::decode(&outcome.body).and_then(|message| message.reason);
-    reason.is_none_or(|reason| reason == RULED)
+/// Whether an outcome rests on a person's word alone, perhaps about a generation before it, which it was
+/// never sent after; also where nothing is known any more of why.
+fn is_without_proof(generation: Generation, outcome: &StoredOutcome) -> bool {
+    let message = OutcomeMessage::decode(&outcome.body);
+    let reason = message.as_ref().and_then(|it| it.reason.as_deref());
+    let was_sent = message.as_ref().is_some_and(|it| it.attempts > 0);
+    reason.is_none_or(|reason| reason == RULED) || (generation > Generation::FIRST && !was_sent)
 }
 
 /// Whether the newest generation was pruned, said something else, and ended by a person's word alone.

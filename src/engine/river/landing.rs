@@ -8,6 +8,7 @@
 
 use super::{Landed, River, Stand, Taken};
 use crate::domain::job::{CardId, EntityId};
+use crate::domain::key::Generation;
 use crate::engine::EngineError;
 use crate::engine::flight::{Landing, Start};
 use crate::engine::lanes::Next;
@@ -109,9 +110,10 @@ impl River {
         let sights = self.tower.ledger.look(vec![entity_id.clone()]).await?;
         match sights.into_iter().next() {
             Some(Sight::Known {
+                generation,
                 standing: Standing::Finished(_),
                 ..
-            }) => self.lands_elsewhere(entity_id).await,
+            }) if self.is_of(entity_id, generation) => self.lands_elsewhere(entity_id).await,
             Some(Sight::Known {
                 standing: Standing::InDoubt(_),
                 ..
@@ -128,7 +130,8 @@ impl River {
                 Sight::Unknown
                 | Sight::Cancelled
                 | Sight::Known {
-                    standing: Standing::Released { .. } | Standing::Held { .. },
+                    standing:
+                        Standing::Released { .. } | Standing::Held { .. } | Standing::Finished(_),
                     ..
                 },
             )
@@ -141,6 +144,12 @@ impl River {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the job is worked on as this generation.
+    fn is_of(&self, entity_id: &EntityId, generation: Generation) -> bool {
+        let taken = self.jobs.get(entity_id);
+        taken.is_some_and(|taken| taken.generation == generation)
     }
 
     /// A job whose task panics whatever is done takes no further task in this process: its card is

@@ -124,6 +124,20 @@ impl ScriptedBank {
         });
     }
 
+    /// Money that moved as this job says, listed without a name.
+    pub(crate) fn movement_without_name(&self, job: &Job) {
+        self.movement(job);
+        if let Some(last) = self.books().movements.last_mut() {
+            last.listed.entity_id = None;
+        }
+    }
+
+    /// Nothing without a name is listed any more.
+    pub(crate) fn forget_movements_without_name(&self) {
+        let named = |movement: &Movement| movement.listed.entity_id.is_some();
+        self.books().movements.retain(named);
+    }
+
     /// A request that was lost arrives after all, and is applied.
     pub(crate) fn arrive(&self, entity_id: &str) {
         let call = self.calls_for(entity_id).pop().expect("a call");
@@ -149,6 +163,11 @@ impl ScriptedBank {
     /// Fails every read of a list so.
     pub(crate) fn fail_reading(&self, fault: ListFault) {
         self.books().reading_fails = Some(fault);
+    }
+
+    /// Its lists can be read again.
+    pub(crate) fn read_again(&self) {
+        self.books().reading_fails = None;
     }
 
     /// Fails every probe with this card so.

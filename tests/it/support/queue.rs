@@ -446,7 +446,13 @@ pub(crate) struct Worker {
 impl Office {
     /// The bank's list has proven itself.
     pub(crate) async fn open(ledger: Arc<dyn Ledger>, in_flight: usize) -> Self {
-        let mut world = World::new(ledger).proven().await;
+        let office = Self::open_unproven(ledger, in_flight);
+        let world = office.world.proven().await;
+        Self { world, ..office }
+    }
+
+    pub(crate) fn open_unproven(ledger: Arc<dyn Ledger>, in_flight: usize) -> Self {
+        let mut world = World::new(ledger);
         world.settings.ending = Ending::WhenStopped;
         world.settings.in_flight = in_flight;
         world.settings.holding = Some(Holding {
