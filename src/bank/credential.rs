@@ -214,6 +214,9 @@ fn digest_of(token: &SecretString) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
     use super::*;
 
     const CANARY: &str = "canary-token-7f3a";
