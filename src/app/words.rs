@@ -114,7 +114,7 @@ pub(super) const fn of_next(person_needed: bool, is_owned: bool) -> &'static str
         (false, true) => "the process that is running asks the bank's list again by itself",
         (false, false) => {
             "nothing is running: `tanda reconcile` asks the bank's list now, and so does the next \
-             `tanda run` before it sends anything"
+             `tanda run` or `tanda worker` before it sends anything"
         }
     }
 }

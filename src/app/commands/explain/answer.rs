@@ -288,7 +288,7 @@ fn waiting(known: &Known<'_>, held: &HeldHistory) -> Answer {
     if held.held_before > 0 {
         before.push(words::counted(
             held.held_before,
-            "held job",
+            "held job before it",
             "held jobs before it",
         ));
     }

@@ -33,6 +33,12 @@ pub(super) fn of(known: &Known<'_>) -> Vec<Event> {
     for generation in &history.generations {
         push_generation(&mut events, generation);
     }
+    if let Some(held) = &history.held {
+        events.push(Event {
+            at: held.intent.received_at,
+            text: format!("came from {}", origin(&held.intent)),
+        });
+    }
     for told in &history.waits {
         let held = history.held.as_ref().map(|held| held.intent.generation);
         let is_held = held.is_some() && held == told.outcome.generation;

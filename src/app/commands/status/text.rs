@@ -80,6 +80,7 @@ fn push_begun(text: &mut String, standing: &Standing<'_>) {
 fn push_totals(text: &mut String, standing: &Standing<'_>, totals: &Totals) {
     for (currency, operation, sum) in totals.iter() {
         let money = words::money(standing.currencies, currency, sum.minor);
+        let operation = operation.as_str();
         let line = format!("  {operation:<10} {:>9}   {money}", sum.count);
         push(text, &line);
     }
