@@ -193,6 +193,8 @@ impl River {
         // What was asked while nobody owned the ledger comes before anything new is taken.
         let attended = river.attend_to_waiting().await?;
         river.start_chores(attended, requests);
+        // Nothing else may happen for long.
+        river.offer_held().await?;
         Ok(river)
     }
 
@@ -538,7 +540,8 @@ impl River {
                 .all(|taken| taken.stand == (Stand::InDoubt { longer: true }))
         };
         let takes_no_more = self.dry || self.in_doubt >= MAX_IN_DOUBT;
-        ends && takes_no_more && self.replies.is_empty() && all_late()
+        let is_told = self.replies.is_empty() && self.telling.is_empty();
+        ends && takes_no_more && is_told && self.ready.is_empty() && all_late()
     }
 
     /// Closes from the source downward: flights under way end within the drain deadline, receipts

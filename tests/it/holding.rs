@@ -764,3 +764,54 @@ async fn f19_i7_a_parked_job_holds_its_card_and_nothing_spins() {
     worker.stop().await;
     office.judge("");
 }
+
+// ---- beside files -----------------------------------------------------------------------------
+
+/// A run of a file finds jobs of the queue in the ledger: they come first on their card, the file's rows
+/// wait behind them, and the run does not end before its own rows have.
+#[tokio::test(start_paused = true)]
+async fn i7_rows_of_a_file_wait_behind_what_the_ledger_holds_of_their_card() {
+    let mut office = office(16).await;
+    office.world.settings.rules.resend_window = Duration::ZERO;
+    office.world.bank.script("a", &[Does::LoseRequest]);
+    office.queue.put(&[job("a", 1), job("b", 1), job("c", 1)]);
+    let worker = office.start();
+    let_pass(Duration::from_secs(5)).await;
+    worker.stop().await;
+    assert_eq!(office.world.ledger.held_count().await.expect("memory"), 2);
+    office.world.settings.ending = Ending::WhenDry;
+    office.world.settings.holding = None;
+    office.world.run(&[job("row1", 1), job("row2", 2)]).await;
+    let order = office.world.bank.applied_in_order();
+    let of_card: Vec<_> = order.iter().filter(|name| *name != "row2").collect();
+    assert_eq!(of_card, ["a", "b", "c", "row1"]);
+    assert_eq!(office.world.answers.of("row1"), [Some(Status::Waiting)]);
+    assert_eq!(office.world.answers.of("row2"), [Some(Status::Succeeded)]);
+}
+
+/// What an earlier worker left in the ledger begins as soon as there is one, though nothing comes from
+/// the queue; a run of a file does not end before it.
+#[tokio::test(start_paused = true)]
+async fn held_jobs_begin_at_once_where_nothing_else_happens() {
+    for of_file in [false, true] {
+        let mut office = office(16).await;
+        office.world.bank.otherwise(Does::RefuseCredential);
+        office.queue.put(&[job("a", 1)]);
+        let worker = office.start();
+        let_pass(12 * MINUTE).await;
+        worker.stop().await;
+        assert_eq!(office.world.ledger.held_count().await.expect("memory"), 1);
+        office.world.bank.otherwise(Does::Apply);
+        if of_file {
+            office.world.settings.ending = Ending::WhenDry;
+            office.world.settings.holding = None;
+            office.world.run(&[]).await;
+        } else {
+            let worker = office.start();
+            let_pass(Duration::from_secs(2)).await;
+            worker.stop().await;
+        }
+        assert_eq!(office.world.bank.applied_in_order(), ["a"], "{of_file}");
+        assert_eq!(office.world.ledger.held_count().await.expect("memory"), 0);
+    }
+}
