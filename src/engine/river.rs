@@ -451,7 +451,7 @@ impl River {
             Happening::Landed(landed) => self.land(landed).await?,
             Happening::ChoreEnded(ended) => or_panic(ended)?,
             Happening::MarkingEnded(ended) => or_panic(ended)?,
-            Happening::Replied(ended) => self.has_replied(ended),
+            Happening::Replied(ended) => self.has_replied(&ended),
         }
         self.note_answers();
         self.offer_held().await
@@ -552,6 +552,7 @@ impl River {
         } else {
             Ended::Dry
         };
+        debug_assert!(self.is_whole(), "a lane or a receipt belongs to no job");
         if self.stopping {
             self.drain().await?;
         }
@@ -572,6 +573,15 @@ impl River {
             or_panic(ended)?;
         }
         Ok(ended)
+    }
+
+    /// Whether every place in a lane, and every receipt, belongs to a job that is known here.
+    fn is_whole(&self) -> bool {
+        let known = |entity_id| self.jobs.contains_key(entity_id);
+        let waits = !(self.telling.is_empty() && self.replying.is_empty());
+        let receipts = || self.jobs.values().any(|taken| taken.receipts.are_open());
+        let are_owned = waits || self.open_receipts.count() == 0 || receipts();
+        are_owned && self.lanes.all().all(known)
     }
 
     async fn drain(&mut self) -> Result<(), EngineError> {

@@ -361,10 +361,10 @@ impl River {
 impl River {
     /// A reply has ended. Where it panicked, its receipts stay open: given back at once they would come
     /// again at once.
-    pub(super) fn has_replied(&mut self, ended: Result<(Id, ()), JoinError>) {
+    pub(super) fn has_replied(&mut self, ended: &Result<(Id, ()), JoinError>) {
         match ended {
             Ok((task, ())) => {
-                self.replying.remove(&task);
+                self.replying.remove(task);
             }
             Err(_) => telemetry::PublishingPanicked.emit(),
         }
