@@ -293,10 +293,10 @@ impl Pilot {
                     Published::Stopped => Step::Landed(Landing::Stopped),
                 }
             }
-            Action::CallPerson { ask_at } => {
-                self.call_person().await?;
-                self.ask(progress, ask_at).await?
-            }
+            Action::CallPerson { ask_at } => match self.call_person().await? {
+                Published::Yes => self.ask(progress, ask_at).await?,
+                Published::Stopped => Step::Landed(Landing::Stopped),
+            },
             Action::Ask { at } => self.ask(progress, at).await?,
             Action::Prove => self.prove().await?,
             Action::Settle(outcome) => self.settle(progress, outcome).await?,

@@ -148,10 +148,16 @@ impl Lanes {
 
     /// Whoever holds this lane.
     pub(super) fn holders(&self, card_id: &CardId) -> impl Iterator<Item = &EntityId> {
-        self.lanes
-            .get(card_id)
-            .into_iter()
-            .flat_map(|lane| &lane.holders)
+        let lane = self.lanes.get(card_id).into_iter();
+        lane.flat_map(|lane| &lane.holders)
+    }
+
+    /// Every job that has a place in some lane, but for those that shut theirs for good.
+    pub(super) fn all(&self) -> impl Iterator<Item = &EntityId> {
+        let queued = self.lanes.values().flat_map(|lane| &lane.queue);
+        let settling = |lane: &&Lane| lane.progress != HolderProgress::InDoubt;
+        let open = self.lanes.values().filter(settling);
+        queued.chain(open.flat_map(|lane| &lane.holders))
     }
 
     /// A job in doubt holds this lane. Whether what waits behind it is to go to the ledger now.

@@ -55,12 +55,9 @@ fn i7_what_the_ledger_holds_comes_before_whatever_arrives_later() {
     assert_eq!(lanes.join(&card(), &id("a")), Place::First);
     assert_eq!(lanes.join(&card(), &id("b")), Place::Behind);
     assert_eq!(lanes.join(&card(), &id("c")), Place::Behind);
-    assert_eq!(lanes.join(&card(), &id("d")), Place::Crowded, "it is full");
-    assert!(
-        lanes.begun(&card(), &id("a")),
-        "what waits may go to the ledger only behind what is there"
-    );
-    assert_eq!(lanes.take_over(&card()), [id("b"), id("c"), id("d")]);
+    assert!(!lanes.begun(&card(), &id("a")), "not more than fit");
+    assert_eq!(lanes.join(&card(), &id("d")), Place::Held, "it is full");
+    assert_eq!(lanes.take_over(&card()), [id("b"), id("c")]);
     assert_eq!(lanes.join(&card(), &id("e")), Place::Held);
     assert_eq!(
         lanes.leave(&card(), &id("a")),
@@ -90,6 +87,35 @@ fn i7_behind_a_fence_everything_goes_to_the_ledger() {
     files.join(&card(), &id("b"));
     assert!(!files.fence(&card()), "rows of a file stay");
     assert_eq!(files.join(&card(), &id("c")), Place::Behind);
+}
+
+/// What waits in a full lane goes to the ledger only once whoever holds the lane has a mark there: else a
+/// crash would put that one behind them.
+#[test]
+fn i7_a_full_lane_waits_for_the_mark_of_whoever_holds_it() {
+    let mut lanes = Lanes::new(Some(1));
+    lanes.join(&card(), &id("a"));
+    assert_eq!(lanes.join(&card(), &id("b")), Place::Behind);
+    assert_eq!(lanes.join(&card(), &id("c")), Place::Crowded);
+    assert_eq!(lanes.holders(&card()).collect::<Vec<_>>(), [&id("a")]);
+    assert!(!lanes.begun(&card(), &id("b")), "it does not hold the lane");
+    assert!(
+        lanes.begun(&card(), &id("a")),
+        "more wait than there is room for"
+    );
+    assert_eq!(lanes.take_over(&card()), [id("b"), id("c")]);
+    assert_eq!(lanes.join(&card(), &id("d")), Place::Held);
+    let mut lanes = Lanes::new(Some(1));
+    lanes.join(&card(), &id("a"));
+    assert!(!lanes.begun(&card(), &id("a")), "nothing waits");
+    lanes.join(&card(), &id("b"));
+    assert_eq!(lanes.join(&card(), &id("c")), Place::Held, "at once");
+    lanes.begins(&card());
+    assert_eq!(
+        lanes.join(&card(), &id("d")),
+        Place::Crowded,
+        "it begins anew"
+    );
 }
 
 #[test]

@@ -68,8 +68,9 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
             Err(error) => {
                 telemetry::OutcomeNotConfirmed { error: &error }.emit();
                 if error.is_full {
-                    tower.results_are_full.store(true, Ordering::Release);
+                    // In this order: whoever is confirmed meanwhile lifts it, and otherwise this one does.
                     tower.gate.hold(Hold::Results);
+                    tower.results_are_full.store(true, Ordering::Release);
                 }
             }
         }

@@ -193,6 +193,8 @@ impl River {
         // What was asked while nobody owned the ledger comes before anything new is taken.
         let attended = river.attend_to_waiting().await?;
         river.start_chores(attended, requests);
+        // Nothing else may happen for long.
+        river.offer_held().await?;
         Ok(river)
     }
 
@@ -538,7 +540,8 @@ impl River {
                 .all(|taken| taken.stand == (Stand::InDoubt { longer: true }))
         };
         let takes_no_more = self.dry || self.in_doubt >= MAX_IN_DOUBT;
-        ends && takes_no_more && self.replies.is_empty() && all_late()
+        let is_told = self.replies.is_empty() && self.telling.is_empty();
+        ends && takes_no_more && is_told && self.ready.is_empty() && all_late()
     }
 
     /// Closes from the source downward: flights under way end within the drain deadline, receipts
@@ -549,6 +552,7 @@ impl River {
         } else {
             Ended::Dry
         };
+        debug_assert!(self.is_whole(), "a lane or a receipt belongs to no job");
         if self.stopping {
             self.drain().await?;
         }
@@ -569,6 +573,15 @@ impl River {
             or_panic(ended)?;
         }
         Ok(ended)
+    }
+
+    /// Whether every place in a lane, and every receipt, belongs to a job that is known here.
+    fn is_whole(&self) -> bool {
+        let known = |entity_id| self.jobs.contains_key(entity_id);
+        let waits = !(self.telling.is_empty() && self.replying.is_empty());
+        let receipts = || self.jobs.values().any(|taken| taken.receipts.are_open());
+        let are_owned = waits || self.open_receipts.count() == 0 || receipts();
+        are_owned && self.lanes.all().all(known)
     }
 
     async fn drain(&mut self) -> Result<(), EngineError> {

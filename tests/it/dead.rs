@@ -9,6 +9,7 @@ use tanda::domain::key::Generation;
 use tanda::domain::money::{Amount, Currency};
 use tanda::domain::outcome::Status;
 use tanda::domain::request::{EvidenceText, RequestId, Ruling, Wish};
+use tanda::domain::schedule::AskTimes;
 use tanda::engine::ports::{ListFault, Origin, Sight, Standing};
 use tanda::ledger::MemoryLedger;
 
@@ -413,4 +414,34 @@ async fn i1_a_persons_word_stays_a_persons_word_through_generations_that_were_ne
     worker.stop().await;
     assert_eq!(ended(&office, "a").await.0, 2, "declined");
     assert_eq!(office.world.bank.calls_for("a").len(), 1, "not sent again");
+}
+
+/// A person is on record as called only once the dead letter that tells them is confirmed: a worker that
+/// stops before leaves it to the next.
+#[tokio::test(start_paused = true)]
+async fn a_person_is_called_only_once_the_dead_letter_is_confirmed() {
+    let mut office = Office::open(Arc::new(MemoryLedger::new()), 16).await;
+    office.world.settings.rules.resend_window = Duration::ZERO;
+    office.world.settings.rules.asks = AskTimes::new(Duration::from_secs(10));
+    office.world.bank.script("a", &[Does::LoseRequest]);
+    office.world.bank.fail_reading(ListFault::NotAuthorized);
+    office.queue.put(&[job("a", 1)]);
+    let worker = office.start();
+    let_pass(MINUTE).await;
+    office.world.sink.set_full(true);
+    let_pass(2 * HOUR).await;
+    worker.stop().await;
+    let person_needed = async || {
+        let open = office.world.ledger.unsettled(None, 9).await;
+        open.expect("memory").iter().any(|open| open.person_needed)
+    };
+    assert!(!person_needed().await, "nobody was told");
+    office.world.sink.set_full(false);
+    let worker = office.start();
+    let_pass(2 * HOUR).await;
+    assert!(person_needed().await);
+    worker.stop().await;
+    let told = office.world.sink.all();
+    let letters = told.iter().filter(|it| it.letter.is_some());
+    assert_eq!(letters.count(), 1);
 }

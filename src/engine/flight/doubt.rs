@@ -55,12 +55,14 @@ impl Pilot {
     }
 
     /// A person is called: the job goes to the dead letters too, and then on record.
-    pub(super) async fn call_person(&self) -> Result<(), LedgerError> {
+    pub(super) async fn call_person(&self) -> Result<Published, LedgerError> {
         if let Some(mut interim) = self.interim_outcome().await?
             && interim.origin == Origin::Queue
         {
             interim.letter = Some(Letter::of(&self.intent.job));
-            publish(&self.tower, &interim).await;
+            if publish(&self.tower, &interim).await == Published::Stopped {
+                return Ok(Published::Stopped);
+            }
         }
         self.tower.ledger.call_person(self.job_ref()).await?;
         let (entity_id, card_id) = (&self.intent.job.entity_id, &self.intent.job.card_id);
@@ -71,7 +73,7 @@ impl Pilot {
             card_opens,
         }
         .emit();
-        Ok(())
+        Ok(Published::Yes)
     }
 
     async fn interim_outcome(&self) -> Result<Option<StoredOutcome>, LedgerError> {

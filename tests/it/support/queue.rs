@@ -26,7 +26,7 @@ use tanda::wire;
 use tanda::wire::envelope::Envelope;
 use tanda::wire::outcome::OutcomeMessage;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::fuse::Fuse;
@@ -439,7 +439,7 @@ pub(crate) struct Office {
 pub(crate) struct Worker {
     queue: Queue,
     stopper: Stopper,
-    task: JoinHandle<Result<Ended, EngineError>>,
+    task: JoinSet<Result<Ended, EngineError>>,
     pub(crate) pauses: watch::Receiver<Option<Pause>>,
 }
 
@@ -479,13 +479,8 @@ impl Office {
         let ports = fuse.guard_and_note(self.world.ports(), &self.chronicle);
         let settings = self.world.settings.clone();
         let source = Box::new(QueueSource(self.queue.clone()));
-        let running =
-            async move { tanda::engine::run(ports, settings, source, stop, &shown).await };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a test kills it, and looks whether it has ended by itself"
-        )]
-        let task = tokio::spawn(running);
+        let mut task = JoinSet::new();
+        task.spawn(async move { tanda::engine::run(ports, settings, source, stop, &shown).await });
         Worker {
             queue: self.queue.clone(),
             stopper,
@@ -660,9 +655,10 @@ impl Office {
 
 impl Worker {
     /// Stops it, and waits until it has.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         self.stopper.ask();
-        let ended = self.task.await.expect("the engine does not panic");
+        let ended = self.task.join_next().await.expect("it is there");
+        let ended = ended.expect("the engine does not panic");
         assert_eq!(ended.expect("the engine runs"), Ended::Stopped);
     }
 
@@ -672,14 +668,13 @@ impl Worker {
     }
 
     /// Kills it where it is.
-    pub(crate) async fn kill(self) {
+    pub(crate) async fn kill(mut self) {
         self.queue.worker_died();
-        self.task.abort();
-        // Cancelled, unless it had come to its end.
-        drop(self.task.await);
+        self.task.shutdown().await;
     }
 
+    /// Whether it has ended.
     pub(crate) fn is_over(&self) -> bool {
-        self.task.is_finished()
+        self.pauses.has_changed().is_err()
     }
 }
