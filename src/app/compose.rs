@@ -223,7 +223,8 @@ pub(super) fn broker(config: &Config) -> Result<Broker, Failure> {
             return Err(Failure::new(Exit::Usage, error));
         }
     };
-    let mut settings = BrokerSettings::parse(&url, amqp.allow_plain).map_err(amqp_failure)?;
+    let mut settings =
+        BrokerSettings::parse(&url, amqp.allow_plain).map_err(|error| amqp_failure(&error))?;
     let ca_pem = amqp.ca_file.as_ref().map(|path| {
         std::fs::read_to_string(path)
             .with_context(|| format!("amqp.ca_file {} cannot be read", path.display()))
@@ -261,8 +262,8 @@ pub(super) fn names(config: &Config) -> Names {
 }
 
 /// RabbitMQ cannot be used.
-pub(super) fn amqp_failure(error: AmqpError) -> Failure {
-    let exit = match &error {
+pub(super) fn amqp_failure(error: &AmqpError) -> Failure {
+    let exit = match error {
         AmqpError::Url(_) => Exit::Usage,
         error if error.is_refusal() => Exit::Credentials,
         AmqpError::Failed { .. }

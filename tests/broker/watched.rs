@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::support::PATIENCE;
 use crate::support::node::shared;
@@ -31,15 +31,16 @@ fn got(address: &str, path: &str) -> String {
 }
 
 /// Waits until this is said at this path.
-fn until(address: &str, path: &str, text: &str) {
+async fn until(address: &str, path: &str, text: &str) {
     let began = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(50));
     loop {
+        looks.tick().await;
         let said = got(address, path);
         if said.contains(text) {
             return;
         }
         assert!(began.elapsed() < PATIENCE, "{text}: {said}");
-        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
 
@@ -56,21 +57,21 @@ async fn f29_a_token_that_expires_holds_the_flow_and_a_new_one_resumes_it() {
     stage.desk.set("TANDA_ENGINE__PROBE_EVERY_S", "1");
     let mut worker = stage.worker();
     let client = stage.client().await;
-    until(&address, "/readyz", " 200 ");
+    until(&address, "/readyz", " 200 ").await;
     stage.publish(&client, &jobs(400, 40)).await;
     worker.until_paid(&stage.bank, 40);
     stage.bank.order("token", r#"{"token":"renewed"}"#);
     worker.until_it_says("the bank refuses the token (401)");
-    until(&address, "/readyz", "\r\n\r\npaused");
+    until(&address, "/readyz", "\r\n\r\npaused").await;
     let paused = r#"tanda_paused{cause="credential_refused"} 1"#;
-    until(&address, "/metrics", paused);
-    until(&address, "/livez", " 200 ");
+    until(&address, "/metrics", paused).await;
+    until(&address, "/livez", " 200 ").await;
     stage.desk.write_secret("token", "renewed\n");
-    until(&address, "/readyz", " 200 ");
+    until(&address, "/readyz", " 200 ").await;
     let finals = stage.finals(&client, 400).await;
     assert!(finals.values().all(|it| it.status() == "succeeded"));
     assert_eq!(stage.bank.paid_once(), 400);
-    until(&address, "/metrics", "tanda_in_doubt_jobs 0");
+    until(&address, "/metrics", "tanda_in_doubt_jobs 0").await;
     let (code, said) = worker.terminate();
     assert_eq!(code, Some(143), "{said}");
     assert!(!said.contains("in doubt"), "{said}");
@@ -85,9 +86,9 @@ async fn a_worker_that_waits_for_the_bank_to_start_says_so() {
     stage.desk.set("TANDA_BANK__BASE_URL", "http://127.0.0.1:1");
     let mut worker = Started::new(stage.desk.command(&["worker"]));
     worker.until_it_says("waiting for http://127.0.0.1:1");
-    until(&address, "/metrics", r#"tanda_paused{cause="starting"} 1"#);
-    until(&address, "/readyz", "\r\n\r\nstarting");
-    until(&address, "/startupz", " 503 ");
+    until(&address, "/metrics", r#"tanda_paused{cause="starting"} 1"#).await;
+    until(&address, "/readyz", "\r\n\r\nstarting").await;
+    until(&address, "/startupz", " 503 ").await;
     let (code, said) = worker.terminate();
     assert_eq!(code, Some(143), "{said}");
 }

@@ -1,6 +1,7 @@
 //! Jobs from a queue, through fences, full lanes, takeovers, pauses, restarts and lost connections:
 //! nothing is lost, nothing is paid twice, and each card keeps its order. On a paused clock.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,7 +151,7 @@ async fn world_of_chance(seed: u64) {
             Trouble::BankSilent,
             Trouble::ResultsFull,
         ]);
-        told.push_str(&format!(" {trouble:?}"));
+        write!(told, " {trouble:?}").expect("a string takes every text");
         match trouble {
             Trouble::Nothing => {}
             Trouble::LostConnection => office.queue.lose(),
@@ -245,15 +246,11 @@ async fn f13_a_bank_that_is_down_for_three_hours_costs_neither_jobs_nor_order_no
             "{} open {told}",
             office.queue.open()
         );
-        let_pass(3 * HOUR - 90 * Duration::from_secs(1)).await;
+        let_pass(178 * MINUTE + MINUTE / 2).await;
         let taken = office.queue.taken();
         let in_a_minute = most_in_a_minute(&taken, began + 2 * MINUTE);
         let since = taken.iter().filter(|at| **at >= began).count();
         let heard = office.world.bank.heard() - heard_before;
-        println!(
-            "{told}: {in_a_minute} in a minute, {since} in all; the bank heard {heard}; open {}",
-            office.queue.open()
-        );
         assert!(in_a_minute <= 2, "{in_a_minute} taken in a minute {told}");
         assert!(since <= 64 + 3 * 60 * 2, "{since} taken {told}");
         assert!(heard <= 3 * 60 * 8, "the bank heard {heard} {told}");
@@ -568,9 +565,11 @@ async fn i1_i6_a_copy_is_answered_as_the_job_or_as_a_conflict_wherever_the_job_s
             .chronicle
             .entries()
             .into_iter()
-            .filter_map(|entry| match entry {
-                Entry::Ended(of, _, How::Done(status)) if of == name => Some(status),
-                _ => None,
+            .filter_map(|entry| {
+                let Entry::Ended(of, _, How::Done(status)) = entry else {
+                    return None;
+                };
+                (of == name).then_some(status)
             })
             .collect();
         assert_eq!(ends.len(), 4, "{stands}: {ends:?}");

@@ -479,10 +479,13 @@ impl Office {
         let ports = fuse.guard_and_note(self.world.ports(), &self.chronicle);
         let settings = self.world.settings.clone();
         let source = Box::new(QueueSource(self.queue.clone()));
-        let task =
-            tokio::spawn(
-                async move { tanda::engine::run(ports, settings, source, stop, &shown).await },
-            );
+        let running =
+            async move { tanda::engine::run(ports, settings, source, stop, &shown).await };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test kills it, and looks whether it has ended by itself"
+        )]
+        let task = tokio::spawn(running);
         Worker {
             queue: self.queue.clone(),
             stopper,

@@ -67,7 +67,7 @@ pub(in crate::app) async fn enqueue(config: &Config, args: EnqueueArgs) -> Resul
     };
     let producer = Producer::start(&broker)
         .await
-        .map_err(compose::amqp_failure)?;
+        .map_err(|error| compose::amqp_failure(&error))?;
     let place = Place::of(&broker);
     let whither = format!("for {place}");
     let preview = reading::preview(&args.file, &taken.checked, &rules.currencies, &whither);

@@ -94,10 +94,10 @@ impl Parts<'_> {
         let clock = Arc::new(SystemClock);
         let source = QueueSource::start(self.broker.clone(), self.currencies, clock)
             .await
-            .map_err(compose::amqp_failure)?;
+            .map_err(|error| compose::amqp_failure(&error))?;
         let publisher = Publisher::start(self.broker)
             .await
-            .map_err(compose::amqp_failure)?;
+            .map_err(|error| compose::amqp_failure(&error))?;
         let links = [source.link(), publisher.link()];
         let (pauses, pauses_seen) = channel::channel(None);
         let about = self.config.circumstances(&self.config.bank.base_url);
