@@ -155,8 +155,8 @@ impl Lanes {
     /// Every job that has a place in some lane, but for those that shut theirs for good.
     pub(super) fn all(&self) -> impl Iterator<Item = &EntityId> {
         let queued = self.lanes.values().flat_map(|lane| &lane.queue);
-        let settling = |lane: &&Lane| lane.progress != HolderProgress::InDoubt;
-        let open = self.lanes.values().filter(settling);
+        let is_open = |lane: &&Lane| lane.progress != HolderProgress::InDoubt && !lane.shut;
+        let open = self.lanes.values().filter(is_open);
         queued.chain(open.flat_map(|lane| &lane.holders))
     }
 

@@ -501,7 +501,7 @@ impl River {
     }
 
     /// What waits behind a job that needs longer than this run lasts stays with its source.
-    async fn give_back_behind(&mut self, card_id: &CardId) {
+    pub(super) async fn give_back_behind(&mut self, card_id: &CardId) {
         for entity_id in self.lanes.shut(card_id) {
             if let Some(taken) = self.jobs.remove(&entity_id) {
                 taken.receipts.back(Back::Undecided).await;
@@ -552,7 +552,11 @@ impl River {
         } else {
             Ended::Dry
         };
-        debug_assert!(self.is_whole(), "a lane or a receipt belongs to no job");
+        debug_assert!(
+            self.lanes_are_whole(),
+            "a place in a lane belongs to no job"
+        );
+        debug_assert!(self.receipts_are_whole(), "a receipt belongs to no job");
         if self.stopping {
             self.drain().await?;
         }
@@ -575,13 +579,17 @@ impl River {
         Ok(ended)
     }
 
-    /// Whether every place in a lane, and every receipt, belongs to a job that is known here.
-    fn is_whole(&self) -> bool {
+    /// Whether every place in a lane belongs to a job that is known here.
+    fn lanes_are_whole(&self) -> bool {
         let known = |entity_id| self.jobs.contains_key(entity_id);
+        self.lanes.all().all(known)
+    }
+
+    /// Whether every receipt belongs to a job that is known here, or to something that is being told.
+    fn receipts_are_whole(&self) -> bool {
         let waits = !(self.telling.is_empty() && self.replying.is_empty());
         let receipts = || self.jobs.values().any(|taken| taken.receipts.are_open());
-        let are_owned = waits || self.open_receipts.count() == 0 || receipts();
-        are_owned && self.lanes.all().all(known)
+        waits || self.open_receipts.count() == 0 || receipts()
     }
 
     async fn drain(&mut self) -> Result<(), EngineError> {

@@ -58,9 +58,11 @@ impl River {
         }
     }
 
+    /// The process stops, which this flight may have seen before the river: nothing behind it may begin.
     pub(super) async fn lands_stopped(&mut self, entity_id: &EntityId) {
         if let Some(taken) = self.jobs.remove(entity_id) {
             taken.receipts.back(Back::Undecided).await;
+            self.give_back_behind(&taken.job.card_id).await;
         }
     }
 

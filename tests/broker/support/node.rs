@@ -17,8 +17,10 @@ const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 /// The longest time for a node to answer: it takes some five seconds on two free cores.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
-/// Starts the node, and kills it when nobody holds the other end of its standard input.
+/// Starts the node, and kills it when nobody holds the other end of its standard input. An interrupt at
+/// the terminal is for whoever holds it.
 const KEEPER: &str = r#"
+trap "" INT
 "$0" >"$NODE_FOLDER/stdout" 2>&1 </dev/null &
 read -r _
 kill -9 "$(cat "$RABBITMQ_PID_FILE")" "$!" 2>/dev/null
