@@ -107,7 +107,7 @@ fn letters_are_summed_and_chosen_by_card_and_time() {
 fn what_was_dealt_with_is_told_with_who_did_it() {
     let bank = SimulatorProcess::start("refuse=100%");
     let desk = Desk::at(&bank.url);
-    let rows = [row("E-1", "1", "10.00"), row("E-2", "2", "20.00")];
+    let rows = [row("E-1", "1", "10.00"), row("E-2", "1", "20.00")];
     run(&desk, "pay.csv", &rows, "30.00", 6);
     bank.set_faults("");
     let by = ["--by", "Ana", "--yes", "--expect-count", "1"];
