@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::support::payroll::{file, row};
-use crate::support::program::{Desk, SimulatorProcess, TANDA, exits, said};
+use crate::support::program::{Desk, SimulatorProcess, Started, TANDA, exits, said};
 
 fn run(desk: &Desk, name: &str, rows: &[String], total: &str, code: i32) {
     let total = format!("topup:COP:{total}");
@@ -244,6 +244,34 @@ fn what_comes_after_the_preview_is_not_touched() {
         later.contains("E-later") && later.ends_with("Null]"),
         "{later}"
     );
+}
+
+/// The process that owns the ledger is asked, and answers while it goes on with its own jobs.
+#[test]
+fn i1_a_redrive_beside_a_run_is_answered_by_it_and_runs_once() {
+    let bank = SimulatorProcess::start("refuse=100%");
+    let desk = Desk::at(&bank.url);
+    run(&desk, "pay.csv", &[row("E-1", "1", "10.00")], "10.00", 6);
+    bank.set_faults("");
+    run(&desk, "proof.csv", &[row("E-2", "2", "2.00")], "2.00", 0);
+    bank.set_faults("limit=100%");
+    let busy = file(&desk, "busy.csv", &[row("E-3", "3", "3.00")]);
+    let busy = ["run", &busy, "--yes", "--expect-total", "topup:COP:3.00"];
+    let mut owner = Started::new(desk.command(&busy));
+    owner.until_it_says("paused");
+    let ends = ["--by", "Ana", "--yes", "--expect-count", "1"];
+    let total = ["--expect-total", "topup:COP:10.00"];
+    let redrive = [&["dead", "redrive", "E-1"], &ends[..], &total].concat();
+    let asked = Started::new(desk.command(&redrive));
+    while !told(&desk, 0, &["status"]).contains("to run it again") {
+        owner.must_run_on();
+    }
+    bank.set_faults("");
+    assert_eq!(asked.ends().0, Some(0));
+    let (code, said) = owner.ends();
+    assert_eq!(code, Some(0), "{said}");
+    told(&desk, 3, &redrive);
+    assert_eq!(bank.paid_once(), 3);
 }
 
 /// A payment that may have moved is never sent again because somebody asked for it.
