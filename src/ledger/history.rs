@@ -8,7 +8,7 @@ use crate::domain::job::{EntityId, Job};
 use crate::domain::key::{EventId, Generation};
 use crate::domain::money::Totals;
 use crate::domain::outcome::{DoubtReason, Status};
-use crate::domain::request::{Person, Request};
+use crate::domain::request::{EvidenceText, Person, Request};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Answer, AttemptNote, Control, Intent, StoredOutcome};
 
@@ -189,6 +189,24 @@ pub struct DeadLetter {
     pub source: String,
     /// What has been asked about it and is not answered yet.
     pub asked: Option<AskedOfLetter>,
+    /// What became of it; none while it is open.
+    pub dealt_with: Option<DealtWith>,
+}
+
+/// What became of a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DealtWith {
+    /// A person put it aside.
+    PutAside {
+        /// Who.
+        by: Person,
+        /// When that was asked.
+        at: Timestamp,
+        /// What was done about it.
+        evidence: EvidenceText,
+    },
+    /// Its job was taken up again; the newest generation after it.
+    RunAgain(Generation),
 }
 
 /// What can be asked about a dead letter.

@@ -161,6 +161,12 @@ async fn a_producer_needs_no_more_than_the_right_to_write() {
     exits(&stage.desk.tanda(&enqueue(&file, "topup:COP:3.00")), 5);
 }
 
+/// What `tanda dead` says, which must end well.
+fn dead(stage: &Stage, arguments: &str) -> String {
+    let arguments: Vec<_> = arguments.split(' ').collect();
+    stage.ends(0, &[&["dead"], &arguments[..]].concat())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_of_the_queue_are_run_again_beside_a_worker() {
     let stage = Stage::new(&shared().url(), "refuse=100%");
@@ -177,31 +183,29 @@ async fn dead_letters_of_the_queue_are_run_again_beside_a_worker() {
     client
         .take_until(&names.results_queue, |all| all.len() >= 2)
         .await;
-    let listed = stage.ends(0, &["dead", "list", "--source", &names.jobs_queue]);
+    let listed = dead(&stage, &format!("list --source {}", names.jobs_queue));
     assert!(listed.contains("J-1") && listed.contains("J-2"), "{listed}");
-    let facts = stage.ends(
-        0,
-        &["dead", "list", "--source", "queue", "--status", "invalid"],
-    );
+    let facts = dead(&stage, "list --source queue --status invalid");
     assert!(
         facts.contains("not_json") && facts.contains("1 dead letter"),
         "{facts}"
     );
+    let facts = dead(&stage, "list --json --status invalid");
+    let event_id = facts.split('"').skip_while(|it| *it != "event_id").nth(2);
+    let event_id = event_id.expect("an event");
+    let shown = dead(&stage, &format!("show {event_id}"));
+    for words in [
+        names.dead_queue.as_str(),
+        "tanda-event-id",
+        "tanda dead discard",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
 
     stage.bank.set_faults("");
-    let agreed = [
-        "--by",
-        "Ana",
-        "--yes",
-        "--expect-count",
-        "2",
-        "--expect-total",
-        "topup:COP:30.00",
-    ];
-    let again = stage.ends(
-        0,
-        &[&["dead", "redrive", "--source", "queue"], &agreed[..]].concat(),
-    );
+    let again =
+        "redrive --source queue --by Ana --yes --expect-count 2 --expect-total topup:COP:30.00";
+    let again = dead(&stage, again);
     for words in [
         "left out: 1 (J-1): conflict",
         ": invalid",
@@ -213,20 +217,13 @@ async fn dead_letters_of_the_queue_are_run_again_beside_a_worker() {
     let finals = stage.finals(&client, 2).await;
     assert!(finals.values().all(|it| it.json()["generation"] == 2));
     assert_eq!(stage.bank.paid_once(), 2);
-    let rest = [
-        "dead",
-        "discard",
-        "--source",
-        "queue",
-        "--by",
-        "Ana",
-        "--evidence",
-        "a test",
-    ];
-    let aside = stage.ends(0, &[&rest[..], &["--yes", "--expect-count", "2"]].concat());
+    let aside = "discard --source queue --by Ana --evidence tested --yes --expect-count 2";
+    let aside = dead(&stage, aside);
     assert!(aside.contains("2 to be put aside: 2 accepted"), "{aside}");
-    let none = stage.ends(0, &["dead", "list"]);
+    let none = dead(&stage, "list");
     assert!(none.contains("there are no dead letters"), "{none}");
+    let shown = dead(&stage, &format!("show {event_id}"));
+    assert!(shown.contains("Ana put it aside"), "{shown}");
     drop(worker.terminate());
 }
 

@@ -24,7 +24,10 @@ fn listed(desk: &Desk, flags: &[&str]) -> Vec<Value> {
     exits(&output, 0);
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let lines = text.lines().map(serde_json::from_str);
-    lines.collect::<Result<_, _>>().expect("JSON")
+    let mut lines: Vec<Value> = lines.collect::<Result<_, _>>().expect("JSON");
+    let last = lines.pop().expect("a last line");
+    assert!(last.pointer("/summary/count").is_some(), "{last}");
+    lines
 }
 
 fn names(letters: &[Value]) -> Vec<&str> {
@@ -85,7 +88,7 @@ fn dead_letters_are_listed_filtered_and_told_with_what_can_be_done() {
             "COP 20.00",
             "card_frozen",
             "car_000...zen",
-            "4 dead letters, 1 older",
+            "4 dead letters, 1 older one",
         ],
     );
     let shown = desk.tanda(&["dead", "show", "E-no"]);

@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod dead;
 mod dead_commands;
+mod dead_letters;
 mod decisions;
 mod deploy;
 mod files;

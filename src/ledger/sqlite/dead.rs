@@ -1,7 +1,7 @@
 //! Dead letters: what nobody will retry by itself.
 //!
-//! *What it promises.* A job has at most one, that of its newest generation, and none while a later one
-//! is held or under way. What a person has put aside is not among them.
+//! *What it promises.* A job has at most one that is open, that of its newest generation, and none while a
+//! later one is held or under way. What a person has put aside is not open.
 //!
 //! *What it refuses to know.* What a person makes of them.
 
@@ -12,11 +12,11 @@ use rusqlite::{Connection, Row};
 use super::trouble::Trouble;
 use super::{read, requests};
 use crate::domain::job::EntityId;
-use crate::domain::key::EventId;
+use crate::domain::key::{EventId, Generation};
 use crate::domain::outcome::Status;
 use crate::domain::request::Wish;
 use crate::engine::ports::StoredOutcome;
-use crate::ledger::history::{AskedOfLetter, DeadLetter};
+use crate::ledger::history::{AskedOfLetter, DeadLetter, DealtWith};
 
 /// Open requests that are looked at: far more than people put at once. A mark that is missing beyond
 /// is no harm.
@@ -40,6 +40,14 @@ const IN_DOUBT: &str = "SELECT o.*, j.source AS source \
     FROM jobs AS j INDEXED BY jobs_unsettled JOIN outcomes AS o ON o.id = j.doubt_outcome \
     WHERE j.final_outcome IS NULL AND j.person_needed = 1";
 
+/// Every one there was, with the newest generation after it.
+const EVER: &str = "SELECT o.*, j.source AS source, coalesce(\
+    (SELECT max(g.generation) FROM jobs AS g \
+    WHERE g.entity_id = j.entity_id AND g.generation > j.generation), \
+    (SELECT max(h.generation) FROM holds AS h WHERE h.entity_id = j.entity_id)) AS later \
+    FROM outcomes AS o INDEXED BY outcomes_dead LEFT JOIN jobs AS j ON j.id = o.job \
+    WHERE o.status IN ('rejected', 'not_sent', 'invalid', 'conflict')";
+
 /// See `Visitor::dead_letters`.
 pub(super) fn visit(db: &Connection, mut visit: impl FnMut(DeadLetter)) -> Result<(), Trouble> {
     let asked = Asked::read(db)?;
@@ -54,6 +62,59 @@ pub(super) fn visit(db: &Connection, mut visit: impl FnMut(DeadLetter)) -> Resul
     Ok(())
 }
 
+/// See `Visitor::dead_letters_ever`.
+pub(super) fn visit_ever(
+    db: &Connection,
+    mut visit: impl FnMut(DeadLetter),
+) -> Result<(), Trouble> {
+    let asked = Asked::read(db)?;
+    let mut statement = db.prepare_cached(&format!("{EVER} ORDER BY o.id"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let letter = letter(row, &asked)?;
+        let later: Option<u32> = row.get("later")?;
+        let dealt_with = match later.and_then(Generation::new) {
+            Some(later) => Some(DealtWith::RunAgain(later)),
+            None => put_aside(db, letter.outcome.event_id)?,
+        };
+        visit(DeadLetter {
+            dealt_with,
+            ..letter
+        });
+    }
+    let mut statement = db.prepare_cached(&format!("{IN_DOUBT} ORDER BY j.id"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(letter(row, &asked)?);
+    }
+    Ok(())
+}
+
+/// How many are open.
+pub(super) fn count(db: &Connection) -> Result<u64, Trouble> {
+    let mut all = 0;
+    for letters in [FINAL, IN_DOUBT] {
+        let query = format!("SELECT count(*) FROM ({letters} AND NOT {IS_DISCARDED})");
+        let count: i64 = db.prepare_cached(&query)?.query_row([], |row| row.get(0))?;
+        all += u64::try_from(count).unwrap_or_default();
+    }
+    Ok(all)
+}
+
+fn put_aside(db: &Connection, event_id: EventId) -> Result<Option<DealtWith>, Trouble> {
+    let Some(request) = requests::put_aside(db, event_id)? else {
+        return Ok(None);
+    };
+    let Wish::Discard { evidence, .. } = request.wish else {
+        return Err(Trouble::Stored("request"));
+    };
+    Ok(Some(DealtWith::PutAside {
+        by: request.by,
+        at: request.at,
+        evidence,
+    }))
+}
+
 fn letter(row: &Row<'_>, asked: &Asked) -> Result<DeadLetter, Trouble> {
     let outcome = read::stored_outcome(row)?;
     let source: Option<String> = row.get("source")?;
@@ -61,6 +122,7 @@ fn letter(row: &Row<'_>, asked: &Asked) -> Result<DeadLetter, Trouble> {
         asked: asked.about(&outcome),
         source: source.unwrap_or_default(),
         outcome,
+        dealt_with: None,
     })
 }
 

@@ -148,6 +148,16 @@ pub(super) fn is_cancelled(
     Ok(statement.exists(params![entity_id.as_str(), generation.get()])?)
 }
 
+/// The request by which this outcome was put aside, if it was; of several the first.
+pub(super) fn put_aside(db: &Connection, event_id: EventId) -> Result<Option<Request>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT * FROM requests INDEXED BY requests_discarded \
+         WHERE wish = 'discard' AND accepted = 1 AND event_id = ?1 ORDER BY id LIMIT 1",
+    )?;
+    let mut rows = statement.query([event_id.as_bytes()])?;
+    rows.next()?.map(request).transpose()
+}
+
 /// The answer to a request, once there is one.
 pub(super) fn answer_of(db: &Connection, id: RequestId) -> Result<Option<Answer>, Trouble> {
     let mut statement = db.prepare_cached("SELECT * FROM requests WHERE id = ?1")?;

@@ -145,6 +145,22 @@ impl Visitor {
         self.read("reading dead letters", |db| dead::visit(db, visit))
     }
 
+    /// The same, with those that were put aside or whose job was run again.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn dead_letters_ever(&self, visit: impl FnMut(DeadLetter)) -> Result<(), LedgerError> {
+        self.read("reading dead letters", |db| dead::visit_ever(db, visit))
+    }
+
+    /// How many dead letters are open.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn dead_letter_count(&self) -> Result<u64, LedgerError> {
+        self.read("counting dead letters", dead::count)
+    }
+
     /// The ledger as a whole.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use tanda::domain::outcome::{DoubtReason, Status};
 use tanda::domain::request::{EvidenceText, Person, Wish};
 use tanda::domain::time::Timestamp;
 use tanda::engine::ports::{Answer, Ledger};
-use tanda::ledger::history::{AskedOfLetter, DeadLetter};
+use tanda::ledger::history::{AskedOfLetter, DeadLetter, DealtWith};
 use tanda::ledger::{SqliteLedger, Visitor};
 use tempfile::TempDir;
 
@@ -137,6 +137,55 @@ async fn what_was_put_aside_is_none_and_what_was_asked_is_marked() {
     put(&[discard]).expect("on record");
     answer_all(&ledger, true).await;
     assert_eq!(names(&dir), ["again rejected", "neither rejected"]);
+}
+
+#[tokio::test]
+async fn what_was_dealt_with_is_found_with_how_and_only_what_is_open_counts() {
+    let (dir, ledger) = new_sqlite();
+    for name in ["aside", "again", "held", "open"] {
+        settle(&ledger, name, Status::Rejected).await;
+    }
+    ledger.note_fact(fact("x", "{}")).await.expect("noted");
+    for event_id in [
+        outcome(&intent("aside"), Status::Rejected).event_id,
+        fact("x", "{}").event_id,
+    ] {
+        let discard = Wish::Discard {
+            event_id,
+            entity_id: None,
+            evidence: EvidenceText::parse("a receipt").expect("words"),
+        };
+        let put = visit(&dir).request_all(&[discard], &ana(), NOW);
+        put.expect("on record");
+    }
+    let count = || visit(&dir).dead_letter_count().expect("it can be read");
+    assert_eq!(count(), 5, "a request is no answer");
+    answer_all(&ledger, true).await;
+    let next = intent_of(job("again"), 2);
+    ledger.begin(next.clone()).await.expect("begun");
+    let waits = intent_of(job("held"), 2);
+    ledger.hold(vec![held(&waits)]).await.expect("held");
+    let ever = || {
+        let mut ever = Vec::new();
+        let visited = visit(&dir).dead_letters_ever(|letter| {
+            let how = match letter.dealt_with {
+                Some(DealtWith::PutAside { by, .. }) => format!("aside by {by}"),
+                Some(DealtWith::RunAgain(later)) => format!("as {later}"),
+                None => "open".to_owned(),
+            };
+            ever.push(how);
+        });
+        visited.expect("they can be read");
+        ever
+    };
+    let facts = ["aside by Ana", "as 2", "as 2", "open", "aside by Ana"];
+    assert_eq!((ever(), count()), (facts.map(str::to_owned).to_vec(), 1));
+
+    // A letter of the later generation is one of its own.
+    let settled = ledger.settle(settlement(&next, Status::NotSent)).await;
+    settled.expect("settled");
+    assert_eq!((ever().len(), count()), (6, 2));
+    assert_eq!(names(&dir), ["open rejected", "again not_sent"]);
 }
 
 /// Every kind of request reads back as it was put, in its order, beside the process that owns the ledger.

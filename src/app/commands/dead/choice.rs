@@ -29,9 +29,43 @@ pub(super) struct Filters {
     /// Only from the file or queue of this name; `file` and `queue` are all of them
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Only of the last while, such as 90s, 30m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = parse_wait)]
-    since: Option<Duration>,
+    /// Only of this card, whole or as it is shown (which other cards may share)
+    #[arg(long, value_name = "CARD")]
+    card: Option<String>,
+    /// Only from this moment on: a while ago (30m, 2h), a day (2026-11-30, UTC) or RFC 3339
+    #[arg(long, value_name = "WHEN", value_parser = parse_moment)]
+    since: Option<Moment>,
+    /// Only from before this moment, written in the same ways
+    #[arg(long, value_name = "WHEN", value_parser = parse_moment)]
+    until: Option<Moment>,
+}
+
+/// A moment as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Ago(Duration),
+    At(Timestamp),
+}
+
+impl Moment {
+    fn seen_from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(while_ago) => now.minus(while_ago),
+            Self::At(at) => at,
+        }
+    }
+}
+
+fn parse_moment(text: &str) -> Result<Moment, String> {
+    let day = || Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"));
+    if let Some(at) = Timestamp::parse_rfc3339(text).or_else(day) {
+        return Ok(Moment::At(at));
+    }
+    parse_wait(text).map(Moment::Ago).map_err(|_| {
+        "a while ago such as 30m or 2h (at most 168h), a day such as 2026-11-30 (from its begin in UTC), \
+         or a moment such as 2026-11-30T08:00:00-05:00"
+            .to_owned()
+    })
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -61,6 +95,7 @@ pub(super) struct Choice<'a> {
     names: &'a [String],
     filters: &'a Filters,
     since: Option<Timestamp>,
+    until: Option<Timestamp>,
 }
 
 impl<'a> Choice<'a> {
@@ -69,7 +104,8 @@ impl<'a> Choice<'a> {
         Self {
             names,
             filters,
-            since: filters.since.map(|since| now.minus(since)),
+            since: filters.since.map(|since| since.seen_from(now)),
+            until: filters.until.map(|until| until.seen_from(now)),
         }
     }
 
@@ -80,8 +116,8 @@ impl<'a> Choice<'a> {
             return Ok(choice);
         }
         let error = anyhow!(
-            "nothing was chosen: name dead letters, or filter them with --status, --reason, --source or \
-             --since. `tanda dead list` shows them"
+            "nothing was chosen: name dead letters, or filter them with --status, --reason, --source, \
+             --card, --since or --until. `tanda dead list` shows them"
         );
         Err(Failure::new(Exit::Usage, error))
     }
@@ -91,7 +127,9 @@ impl<'a> Choice<'a> {
         !filters.status.is_empty()
             || filters.reason.is_some()
             || filters.source.is_some()
+            || filters.card.is_some()
             || filters.since.is_some()
+            || filters.until.is_some()
     }
 
     /// The names by which it is chosen; none where it is not among them.
@@ -116,7 +154,33 @@ impl<'a> Choice<'a> {
         let has_source = filters.source.as_deref().is_none_or(|source| {
             letter.source() == source || letter.dead.outcome.origin.as_str() == source
         });
+        let has_card = (filters.card.as_deref()).is_none_or(|card| letter.is_about_card(card));
         let is_since = self.since.is_none_or(|since| letter.at() >= since);
-        has_status && has_reason && has_source && is_since
+        let is_until = self.until.is_none_or(|until| letter.at() < until);
+        has_status && has_reason && has_source && has_card && is_since && is_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_while_ago_a_day_or_a_point_in_time() {
+        let day = Timestamp::parse_rfc3339("2026-11-30T00:00:00Z").expect("a moment");
+        let at = |text: &str| parse_moment(text).expect("a moment").seen_from(day);
+        assert_eq!(at("2026-11-30"), day);
+        assert_eq!(at("2026-11-29T19:00:00-05:00"), day);
+        assert_eq!(at("2h"), day.minus(Duration::from_secs(7_200)));
+        for text in [
+            "",
+            "yesterday",
+            "2026-11-30 08:00",
+            "30/11/2026",
+            "2026-11-31",
+            "8d",
+        ] {
+            assert!(parse_moment(text).is_err(), "{text:?}");
+        }
     }
 }

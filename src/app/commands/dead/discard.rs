@@ -13,7 +13,7 @@ use super::frozen::Frozen;
 use super::letter::Letter;
 use super::redrive::summary;
 use crate::app::commands::requests::{Put, Unowned, person, put};
-use crate::app::commands::{open_visit, say, say_json};
+use crate::app::commands::{open_visit, say, say_json, warn_of_stale};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::app::prompt;
@@ -57,7 +57,9 @@ pub(super) async fn discard(config: &Config, args: DiscardArgs) -> Result<Exit, 
     let choice = Choice::of_some(&args.ids, &args.filters)?;
     let currencies = super::currencies(config)?;
     demand_consent(&args)?;
-    let frozen = Frozen::of(&open_visit(config)?, &choice, may_be_discarded)?;
+    let visitor = open_visit(config)?;
+    warn_of_stale(&visitor);
+    let frozen = Frozen::of(&visitor, &choice, may_be_discarded)?;
     tell(&frozen.preview("To be put aside", &currencies));
     if frozen.letters.is_empty() && args.expect_count.is_none_or(|count| count == 0) {
         tell("Nothing is to be put aside.\n");

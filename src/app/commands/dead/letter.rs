@@ -8,7 +8,8 @@
 //! ```text
 //! at, status, reason, error_codes[], http_status, log_id, entity_id, event_id, generation, attempts,
 //! card (shortened), operation, amount {amount, currency}, source, line, batch_id,
-//! asked ("redrive", "discard": on record, and not answered yet)
+//! asked ("redrive", "discard": on record, and not answered yet),
+//! dealt_with {how ("put_aside", "run_again"), by, at, evidence, generation}; null while it is open
 //! ```
 
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use crate::domain::job::{CardId, EntityId, Operation};
 use crate::domain::money::{Amount, Currencies};
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
-use crate::ledger::history::{AskedOfLetter, DeadLetter};
+use crate::ledger::history::{AskedOfLetter, DeadLetter, DealtWith};
 use crate::wire::outcome::{BankWords, OutcomeMessage};
 
 /// A letter and what its outcome says.
@@ -107,6 +108,12 @@ impl Letter {
         CardId::parse(text).ok().map(|card| card.to_string())
     }
 
+    /// Whether it is about this card, whole or as it is shown.
+    pub(super) fn is_about_card(&self, card: &str) -> bool {
+        let whole = self.message.as_ref().and_then(|it| it.card_id.as_deref());
+        whole == Some(card) || self.card().as_deref() == Some(card)
+    }
+
     /// What it is about, in a line.
     pub(super) fn line(&self, currencies: &Currencies) -> Vec<String> {
         let unknown = || "-".to_owned();
@@ -121,16 +128,20 @@ impl Letter {
             operation.map_or_else(unknown, |operation| operation.to_string()),
             amount.map_or_else(unknown, |amount| words::amount(currencies, amount)),
             generation.map_or_else(unknown, |generation| generation.to_string()),
-            self.asked_words().to_owned(),
+            self.mark(),
         ]
     }
 
-    /// What has been asked about it already.
-    const fn asked_words(&self) -> &'static str {
-        match self.dead.asked {
-            Some(AskedOfLetter::Redrive) => "(to be run again: on record)",
-            Some(AskedOfLetter::Discard) => "(to be put aside: on record)",
-            None => "",
+    /// What became of it, or has been asked about it already.
+    fn mark(&self) -> String {
+        match (&self.dead.dealt_with, self.dead.asked) {
+            (Some(DealtWith::PutAside { by, .. }), _) => {
+                format!("(put aside by {})", words::tame(by.as_str()))
+            }
+            (Some(DealtWith::RunAgain(later)), _) => format!("(run again: generation {later})"),
+            (None, Some(AskedOfLetter::Redrive)) => "(to be run again: on record)".to_owned(),
+            (None, Some(AskedOfLetter::Discard)) => "(to be put aside: on record)".to_owned(),
+            (None, None) => String::new(),
         }
     }
 
@@ -161,7 +172,27 @@ impl Letter {
                 AskedOfLetter::Redrive => "redrive",
                 AskedOfLetter::Discard => "discard",
             }),
+            "dealt_with": self.dead.dealt_with.as_ref().map(dealt_with),
         })
+    }
+}
+
+fn dealt_with(how: &DealtWith) -> Value {
+    match how {
+        DealtWith::PutAside { by, at, evidence } => json!({
+            "how": "put_aside",
+            "by": by.as_str(),
+            "at": at.to_string(),
+            "evidence": evidence.as_str(),
+            "generation": null,
+        }),
+        DealtWith::RunAgain(later) => json!({
+            "how": "run_again",
+            "by": null,
+            "at": null,
+            "evidence": null,
+            "generation": later.get(),
+        }),
     }
 }
 

@@ -15,7 +15,7 @@ use super::frozen::Frozen;
 use super::letter::Letter;
 use crate::app::commands::expect::Expectation;
 use crate::app::commands::requests::{Put, Unowned, person, put};
-use crate::app::commands::{confirm, open_visit, say, say_json};
+use crate::app::commands::{confirm, open_visit, say, say_json, warn_of_stale};
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::app::prompt;
@@ -59,7 +59,9 @@ pub(super) async fn redrive(config: &Config, args: RedriveArgs) -> Result<Exit, 
         &currencies,
     )?;
     demand_consent(&args)?;
-    let frozen = Frozen::of(&open_visit(config)?, &choice, may_be_redriven)?;
+    let visitor = open_visit(config)?;
+    warn_of_stale(&visitor);
+    let frozen = Frozen::of(&visitor, &choice, may_be_redriven)?;
     tell(&frozen.preview(
         "To be run again, after the bank's list was asked about each",
         &currencies,

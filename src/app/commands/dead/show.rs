@@ -17,7 +17,8 @@ use crate::app::exit::{Exit, Failure};
 use crate::app::words;
 use crate::domain::money::Currencies;
 use crate::domain::outcome::Status;
-use crate::ledger::history::AskedOfLetter;
+use crate::engine::ports::Origin;
+use crate::ledger::history::{AskedOfLetter, DealtWith};
 
 #[derive(Debug, Args)]
 pub(in crate::app) struct ShowArgs {
@@ -35,7 +36,7 @@ pub(super) fn show(config: &Config, args: &ShowArgs) -> Result<Exit, Failure> {
     warn_of_stale(&visitor);
     let mut found = Vec::new();
     visitor
-        .dead_letters(|dead| {
+        .dead_letters_ever(|dead| {
             let letter = Letter::of(dead);
             if letter.is_named(&args.id) {
                 found.push(letter);
@@ -44,17 +45,23 @@ pub(super) fn show(config: &Config, args: &ShowArgs) -> Result<Exit, Failure> {
         .map_err(unreadable)?;
     if found.is_empty() {
         let error = anyhow!(
-            "no dead letter has the entity_id or event id {:?}: it may be done, put aside, or written in \
-             another way. `tanda explain ENTITY_ID` tells what is known of a job",
+            "no dead letter has the entity_id or event id {:?}: its job may have succeeded or be under way, \
+             or the name is written in another way. `tanda explain ENTITY_ID` tells what is known of a \
+             job",
             args.id
         );
         return Err(Failure::new(Exit::Input, error));
     }
+    // What was dealt with is told where nothing of this name is open.
+    if found.iter().any(|letter| letter.dead.dealt_with.is_none()) {
+        found.retain(|letter| letter.dead.dealt_with.is_none());
+    }
+    let dead_queue = &config.amqp.dead_queue;
     for letter in &found {
         if args.json {
             say_json(&object(letter));
         } else {
-            say(&text(letter, &currencies));
+            say(&text(letter, &currencies, dead_queue));
         }
     }
     Ok(Exit::Done)
@@ -71,13 +78,23 @@ fn object(letter: &Letter) -> Value {
     object
 }
 
-fn text(letter: &Letter, currencies: &Currencies) -> String {
+fn text(letter: &Letter, currencies: &Currencies, dead_queue: &str) -> String {
     let status = letter.status();
     let at = words::moment(letter.at());
     let name = words::tame(&letter.name());
     let meaning = words::of_status(status);
     let mut text = format!("{name}: {status} since {at}: {meaning}\n");
-    for (head, value) in rows(letter, currencies) {
+    let mut rows = rows(letter, currencies);
+    if status == Status::Invalid && letter.dead.outcome.origin == Origin::Queue {
+        rows.push((
+            "its bytes",
+            format!(
+                "not in the ledger: the queue {} has them, under this event id (header tanda-event-id)",
+                words::tame(dead_queue)
+            ),
+        ));
+    }
+    for (head, value) in rows {
         push(&mut text, format_args!("  {head:<10} {value}\n"));
     }
     text.push_str("What can be done:\n");
@@ -152,6 +169,22 @@ fn to_do(letter: &Letter) -> Vec<String> {
         format!("where it has been dealt with: `tanda dead discard {id} --by NAME --evidence TEXT`")
     };
     let redrive = format!("`tanda dead redrive {id} --by NAME`");
+    match &letter.dead.dealt_with {
+        Some(DealtWith::PutAside { by, at, evidence }) => {
+            let (by, evidence) = (words::tame(by.as_str()), words::tame(evidence.as_str()));
+            let at = words::moment(*at);
+            return vec![format!(
+                "nothing: {by} put it aside on {at}: \"{evidence}\""
+            )];
+        }
+        Some(DealtWith::RunAgain(later)) => {
+            return vec![format!(
+                "nothing about this letter: its job was run again, as generation {later}. `tanda explain \
+                 {id}` tells what came of it"
+            )];
+        }
+        None => {}
+    }
     match letter.status() {
         Status::Rejected | Status::NotSent => vec![
             format!("to pay it after all, once the cause is mended: {redrive}; the bank's list is asked first"),

@@ -19,6 +19,7 @@
 //! unpublished           outcomes that are not told yet
 //! unpublished_on_queue  of these, for the results queue: a worker publishes them
 //! unpublished_outcomes[]  the oldest: event_id, entity_id, status, at, origin ("file", "queue")
+//! dead_letters          how many are open: nobody retries them by itself
 //! positive_control      entity_id, seen_at
 //! ledger                id, commit, namespace, bank
 //! ```
@@ -67,6 +68,7 @@ pub(super) fn object(standing: &Standing<'_>) -> Value {
         "unpublished": overview.unpublished,
         "unpublished_on_queue": overview.unpublished_on_queue,
         "unpublished_outcomes": standing.untold.iter().map(untold).collect::<Vec<_>>(),
+        "dead_letters": standing.dead_letters,
         "positive_control": overview.control.as_ref().map(|control| json!({
             "entity_id": control.entity_id.as_str(),
             "seen_at": control.seen_at.to_string(),

@@ -65,6 +65,7 @@ struct Standing<'a> {
     held: &'a Held,
     /// The oldest outcomes that are not published.
     untold: &'a [StoredOutcome],
+    dead_letters: u64,
     is_owned: bool,
     now: Timestamp,
     currencies: &'a Currencies,
@@ -101,11 +102,13 @@ pub(in crate::app) fn status(config: &Config, args: &StatusArgs) -> Result<Exit,
     // Beside a process that publishes, what has just come to be is on its way.
     untold.retain(|outcome| !is_owned || now.since(outcome.settled_at) >= ON_ITS_WAY);
     let overview = visitor.overview().map_err(unreadable)?;
+    let dead_letters = visitor.dead_letter_count().map_err(unreadable)?;
     let standing = Standing {
         overview: &overview,
         open: &open,
         held: &held,
         untold: &untold,
+        dead_letters,
         is_owned,
         now,
         currencies: &currencies,

@@ -204,6 +204,11 @@ fn push_rest(text: &mut String, standing: &Standing<'_>) {
         let asked = format!("{}{about}: not attended to yet", words::of_request(request));
         rows.push(("request", asked));
     }
+    if standing.dead_letters > 0 {
+        let letters = standing.dead_letters;
+        let told = format!("{letters}, which nobody retries by itself: `tanda dead list`");
+        rows.push(("dead letters", told));
+    }
     let on_queue = overview.unpublished_on_queue;
     let of_files = overview.unpublished.saturating_sub(on_queue);
     for (count, who) in [
