@@ -18,7 +18,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::error::AmqpError;
+use super::error::{AmqpError, CONNECTING};
 use super::topology::Names;
 
 /// The longest time to make a connection: TCP, TLS and login.
@@ -128,7 +128,7 @@ impl Broker {
     /// # Errors
     /// [`AmqpError`] where there is none.
     pub async fn connect(&self, name: &str) -> Result<Connection, AmqpError> {
-        let doing = format!("connecting to {}", self.settings.place());
+        let doing = format!("{CONNECTING} {}", self.settings.place());
         let properties =
             ConnectionProperties::default().with_connection_name(format!("tanda {name}").into());
         let tls = OwnedTLSConfig {

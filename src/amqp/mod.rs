@@ -2,9 +2,9 @@
 //!
 //! *What this is.* [`broker`]: where RabbitMQ is and how a connection is made. [`topology`]: queues,
 //! exchanges and bindings, declared, checked and shown. [`source`]: jobs from their queue, through a
-//! [`session`] on a connection with the [`lock`]. [`sink`]:
-//! outcomes to theirs, and dead letters. [`publisher`]: confirmed publishing. [`message`]: what stands
-//! in a message besides its body. [`acks`]: which deliveries may be acknowledged together.
+//! [`session`] on a connection with the [`lock`]. [`sink`]: outcomes to theirs, and dead letters.
+//! [`producer`]: jobs to their queue. [`publisher`]: confirmed publishing. [`message`]: what stands in
+//! a message besides its body. [`acks`]: which deliveries may be acknowledged together.
 //!
 //! *What it promises.* Two connections, one consuming and one publishing, because a broker that is
 //! short of memory stops every frame of a connection that publishes, acknowledgements too. Each is
@@ -19,6 +19,7 @@ pub mod broker;
 pub mod error;
 mod lock;
 pub mod message;
+pub mod producer;
 pub mod publisher;
 mod session;
 pub mod sink;
@@ -27,7 +28,8 @@ pub mod topology;
 
 pub use self::broker::{Broker, BrokerSettings, Link};
 pub use self::error::AmqpError;
-pub use self::publisher::Publisher;
+pub use self::producer::Producer;
+pub use self::publisher::{PublishError, Publisher};
 pub use self::sink::QueueSink;
 pub use self::source::QueueSource;
 pub use self::topology::{Names, Topology};

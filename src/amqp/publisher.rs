@@ -82,6 +82,18 @@ pub enum PublishError {
     Unconfirmed(String),
 }
 
+impl PublishError {
+    /// Whether the broker refuses this user what it asked for.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            // A refused publication closes its channel, and this word is in what is left of it.
+            Self::Unconfirmed(words) => words.contains("ACCESS_REFUSED"),
+            Self::Unroutable { .. } | Self::Full { .. } => false,
+        }
+    }
+}
+
 type Reply = oneshot::Sender<Result<(), PublishError>>;
 
 /// The way to publish. Clones share the connection; it ends with the last of them.

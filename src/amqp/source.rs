@@ -8,9 +8,13 @@
 //!
 //! *What it promises.* A delivery is acknowledged only when its receipt says done. Each belongs to one
 //! session of one channel: when that ends, for whatever reason, its receipts are void, nothing is
-//! acknowledged for them on another, and the broker offers the messages again in their order. The end
-//! of the consumer's stream is such an end, also where nothing else is wrong. Only one worker has the
-//! queue: an exclusive queue, held by the consuming connection, says so.
+//! acknowledged for them on another, and the broker offers the messages again. The end of the consumer's
+//! stream is such an end, also where nothing else is wrong. Only one worker has the queue: an exclusive
+//! queue, held by the consuming connection, says so.
+//!
+//! What comes again comes in its order, because three things are never done (`tests/broker/order.rs`,
+//! decision 0010): a consumer is not cancelled, a message that is undecided is not given back alone, and
+//! no consumer takes fewer messages than the one before it left.
 //!
 //! *What it refuses to know.* What a job is worth, and why the engine stops.
 
@@ -21,9 +25,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::BasicProperties;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::broker::{ANSWER_LIMIT, Broker, Link};
 use super::error::AmqpError;
@@ -42,8 +46,13 @@ use crate::wire;
 const ANSWERS_WAITING: usize = 4_096;
 /// Deliveries taken by the engine in one go.
 const DELIVERIES_PER_CALL: usize = 256;
+/// Words about lost sessions that wait: there is one for each, and none begins before the last is read.
+const LOSSES_WAITING: usize = 8;
 /// How often a connection is looked at that says nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long messages may lie here unread, as they do while only now and then a job is tried: well below
+/// the half hour after which the broker takes them back and closes the channel.
+const UNREAD_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// The longest time that giving back takes: a few answers of the broker.
 const WITHDRAW_LIMIT: Duration = Duration::from_secs(45);
 
@@ -52,12 +61,10 @@ pub struct QueueSource {
     events: mpsc::Receiver<Event>,
     /// What came with the last deliveries and is offered next.
     stash: VecDeque<Offer>,
-    wants: watch::Sender<u16>,
     commands: mpsc::Sender<Command>,
     answers: mpsc::Sender<Answer>,
     shared: Arc<Shared>,
     name: Arc<str>,
-    prefetch: u16,
     currencies: Currencies,
     clock: Arc<dyn Clock>,
     link: Link,
@@ -77,8 +84,12 @@ impl std::fmt::Debug for QueueSource {
 struct Shared {
     /// Of the session whose deliveries may be answered.
     generation: AtomicU64,
-    /// What is not answered stays unanswered until the channel closes, which gives it back in order.
-    stops: AtomicBool,
+    /// Whether the engine has asked for messages since there was a session.
+    wanted: AtomicBool,
+    /// Told when it asks.
+    asked: Notify,
+    /// How many events the engine has read.
+    reads: AtomicU64,
 }
 
 enum Event {
@@ -120,8 +131,8 @@ impl QueueSource {
         let opened = Opened::first(&broker).await?;
         let settings = broker.settings();
         let (name, prefetch) = (settings.names.jobs_queue.as_str().into(), settings.prefetch);
-        let (events_sender, events) = mpsc::channel(usize::from(prefetch) + DELIVERIES_PER_CALL);
-        let (wants, wanted) = watch::channel(0);
+        // What one session brought may lie there, void, when the next begins.
+        let (events_sender, events) = mpsc::channel(2 * usize::from(prefetch) + LOSSES_WAITING);
         let (commands, commands_waiting) = mpsc::channel(4);
         let (answers, answers_waiting) = mpsc::channel(ANSWERS_WAITING);
         let shared = Arc::new(Shared::default());
@@ -134,7 +145,7 @@ impl QueueSource {
         let supervisor = Supervisor {
             broker,
             events: events_sender,
-            wanted,
+            prefetch,
             commands: commands_waiting,
             answers: answers_waiting,
             shared: Arc::clone(&shared),
@@ -142,18 +153,17 @@ impl QueueSource {
             opened: Some(opened),
             session: None,
             opening: JoinSet::new(),
+            read_last: (0, Instant::now()),
         };
         let mut task = JoinSet::new();
         task.spawn(supervisor.run());
         Ok(Self {
             events,
             stash: VecDeque::new(),
-            wants,
             commands,
             answers,
             shared,
             name,
-            prefetch,
             currencies,
             clock,
             link,
@@ -234,14 +244,9 @@ impl Source for QueueSource {
         if let Some(offer) = self.stash.pop_front() {
             return Ok(offer);
         }
-        self.shared.stops.store(false, Ordering::Release);
-        let wanted = if max == 1 { 1 } else { self.prefetch };
-        self.wants.send_if_modified(|wants| {
-            // One that takes many is not made to take few: that is only how a long pause begins anew.
-            let grows = *wants < wanted;
-            *wants = wanted.max(*wants);
-            grows
-        });
+        if !self.shared.wanted.swap(true, Ordering::AcqRel) {
+            self.shared.asked.notify_one();
+        }
         let mut jobs = Vec::new();
         loop {
             let event = if jobs.is_empty() {
@@ -255,6 +260,7 @@ impl Source for QueueSource {
                     Err(_) => return Ok(Offer::Jobs(jobs)),
                 }
             };
+            self.shared.reads.fetch_add(1, Ordering::AcqRel);
             match event {
                 Event::Delivered(delivered) => match self.read(*delivered) {
                     Some(Offered::Job(delivery)) => jobs.push(delivery),
@@ -278,14 +284,10 @@ impl Source for QueueSource {
     }
 
     async fn stop(&mut self) {
-        self.shared.stops.store(true, Ordering::Release);
-        self.wants.send_replace(0);
         self.command(Command::Stop).await;
     }
 
     async fn withdraw(&mut self) {
-        self.shared.stops.store(true, Ordering::Release);
-        self.wants.send_replace(0);
         self.command(Command::Withdraw).await;
         // What was on its way is void and comes again.
         self.stash.clear();
@@ -330,9 +332,12 @@ impl Receipt for QueueReceipt {
         self.answer(true).await;
     }
 
-    async fn back(self: Box<Self>, _why: Back) {
-        if !self.shared.stops.load(Ordering::Acquire) {
-            self.answer(false).await;
+    async fn back(self: Box<Self>, why: Back) {
+        match why {
+            Back::ComesAgain => self.answer(false).await,
+            // Given back alone it would come after what came after it; the end of the session gives all
+            // back in order.
+            Back::Undecided | Back::NotProven => {}
         }
     }
 
@@ -344,7 +349,7 @@ impl Receipt for QueueReceipt {
 struct Supervisor {
     broker: Broker,
     events: mpsc::Sender<Event>,
-    wanted: watch::Receiver<u16>,
+    prefetch: u16,
     commands: mpsc::Receiver<Command>,
     answers: mpsc::Receiver<Answer>,
     shared: Arc<Shared>,
@@ -352,6 +357,8 @@ struct Supervisor {
     opened: Option<Opened>,
     session: Option<Session>,
     opening: JoinSet<Result<Opened, AmqpError>>,
+    /// How many events the engine had read, and since when it is no more.
+    read_last: (u64, Instant),
 }
 
 /// What the task woke up for.
@@ -361,7 +368,7 @@ enum Wake {
     Answers(Vec<Answer>),
     FlushIsDue,
     Opened(Result<Opened, AmqpError>),
-    WantsChanged,
+    Asked,
     Look,
     NobodyLeft,
 }
@@ -391,8 +398,8 @@ impl Supervisor {
                     drop(self.events.send(Event::Failed(error)).await);
                     return;
                 }
-                Wake::WantsChanged => Ok(()),
-                Wake::Look => self.look(),
+                Wake::Asked => Ok(()),
+                Wake::Look => self.look().await,
             };
             if let Err(why) = stepped {
                 self.lose(&why).await;
@@ -428,52 +435,46 @@ impl Supervisor {
                 Ok(opened) => Wake::Opened(opened),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            changed = self.wanted.changed() => match changed {
-                Ok(()) => Wake::WantsChanged,
-                Err(_) => Wake::NobodyLeft,
-            },
+            () = self.shared.asked.notified() => Wake::Asked,
             () = sleep(LOOK_EVERY) => Wake::Look,
         }
     }
 
-    /// Sees that as much is consumed as is wanted.
+    /// Sees that messages are taken where they are wanted: always as many, however few the engine asks
+    /// for.
     async fn want(&mut self) -> Result<(), AmqpError> {
-        let wanted = *self.wanted.borrow_and_update();
-        let Some(opened) = &self.opened else {
+        let is_wanted = self.shared.wanted.load(Ordering::Acquire) && self.session.is_none();
+        let Some(opened) = self.opened.as_ref().filter(|_| is_wanted) else {
             return Ok(());
         };
-        let has = self.session.as_ref().map_or(0, |session| session.prefetch);
-        if wanted <= has {
-            return Ok(());
-        }
-        let queue = self.broker.settings().names.jobs_queue.clone();
-        if let Some(session) = &mut self.session {
-            // What was on its way to the old consumer comes before whatever the new one gets.
-            for delivery in session.cancel().await? {
-                let delivered = take(session, delivery);
-                self.events.send(delivered).await.ok();
-            }
-            session.consume(&queue, wanted).await?;
-            return Ok(());
-        }
+        let queue = &self.broker.settings().names.jobs_queue;
         let generation = self.shared.generation.load(Ordering::Acquire);
         let mut session = Session::open(&opened.connection, generation).await?;
-        session.consume(&queue, wanted).await?;
+        session.consume(queue, self.prefetch).await?;
         self.session = Some(session);
         Ok(())
+    }
+
+    /// Closes the channel: the broker has all that is not answered, in its order.
+    async fn end_session(&mut self) {
+        self.void();
+        self.want_nothing();
+        if let Some(session) = self.session.take() {
+            // A channel that is broken has given back already.
+            drop(session.close().await);
+        }
     }
 
     async fn obey(&mut self, command: Command) -> Result<(), String> {
         match command {
             Command::Stop(reply) => {
-                // What was on its way goes back with the channel.
-                let stopped = match &mut self.session {
-                    Some(session) => session.cancel().await.map(drop),
-                    None => Ok(()),
-                };
+                self.want_nothing();
+                if let Some(session) = &mut self.session {
+                    session.stop();
+                }
                 // Nobody may wait for it any more.
                 reply.send(()).ok();
-                stopped.map_err(|error| told(&error))
+                Ok(())
             }
             Command::Withdraw(reply) => {
                 // What receipts have said so far counts.
@@ -483,11 +484,7 @@ impl Supervisor {
                         flushed.and(self.take_note(answer).await.map_err(|error| told(&error)));
                 }
                 let flushed = flushed.and(self.flush().await);
-                self.void();
-                if let Some(session) = self.session.take() {
-                    // A channel that is broken has given back already.
-                    drop(session.close().await);
-                }
+                self.end_session().await;
                 reply.send(()).ok();
                 flushed
             }
@@ -544,8 +541,9 @@ impl Supervisor {
         }
     }
 
-    /// A connection may end without a word on the consumer's stream.
-    fn look(&self) -> Result<(), String> {
+    /// A connection may end without a word on the consumer's stream; and what nobody reads is given back
+    /// before the broker takes it.
+    async fn look(&mut self) -> Result<(), String> {
         let is_up = self
             .opened
             .as_ref()
@@ -556,15 +554,35 @@ impl Supervisor {
                 // Nothing came for as long as it takes to come here.
                 telemetry::QueueIsEmpty.emit();
             }
+            if self.is_unread() {
+                self.flush().await?;
+                self.end_session().await;
+                self.events.send(Event::Lost).await.ok();
+            }
             Ok(())
         } else {
             Err("the connection broke".to_owned())
         }
     }
 
+    /// Whether messages have lain unread for too long.
+    fn is_unread(&mut self) -> bool {
+        let reads = self.shared.reads.load(Ordering::Acquire);
+        let is_all_read = self.events.capacity() == self.events.max_capacity();
+        if is_all_read || self.session.is_none() || reads != self.read_last.0 {
+            self.read_last = (reads, Instant::now());
+        }
+        self.read_last.1.elapsed() > UNREAD_LIMIT
+    }
+
     /// From now on nothing that was delivered can be answered.
     fn void(&self) {
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Nothing more is taken until it is asked for.
+    fn want_nothing(&self) {
+        self.shared.wanted.store(false, Ordering::Release);
     }
 
     /// The connection, or what is consumed on it, is lost: begins anew.
@@ -580,6 +598,7 @@ impl Supervisor {
         }
         .emit();
         if self.session.take().is_some() {
+            self.want_nothing();
             drop(self.events.send(Event::Lost).await);
         }
         let closed = opened.connection.close(200, "beginning anew".into());

@@ -198,6 +198,25 @@ impl Topology {
         self.look(connection, Look::Find).await
     }
 
+    /// Looks whether this exchange is there.
+    ///
+    /// # Errors
+    /// [`AmqpError::Differs`] where it is missing.
+    pub async fn find_exchange(
+        &self,
+        connection: &Connection,
+        name: &str,
+    ) -> Result<(), AmqpError> {
+        let mut missing = Vec::new();
+        for exchange in self.exchanges.iter().filter(|it| it.name == name) {
+            missing.extend(look_at_exchange(connection, exchange, Look::Find).await?);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(AmqpError::Differs(missing))
+    }
+
     /// Looks whether everything is there and as it is wanted; makes nothing. Needs the right to
     /// configure: the broker compares arguments only then.
     ///

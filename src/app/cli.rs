@@ -40,6 +40,14 @@ Examples:
 
 Ends with 8 where something is missing or otherwise.";
 
+const ENQUEUE_EXAMPLES: &str = "\
+Examples:
+  tanda enqueue payroll.csv                      asks you to type the totals
+  tanda enqueue payroll.csv --yes --expect-total topup:COP:98450000.00
+
+Needs the right to write to the exchange for jobs, and no ledger, token or bank. The same file can be
+enqueued again: a job that is there twice is applied once.";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   tanda run payroll.csv --simulate --yes     a rehearsal: no money moves
@@ -50,7 +58,9 @@ Examples:
 The same file can be run as often as you like: what is done is never done again.";
 
 use super::commands::cancel::CancelArgs;
+use super::commands::dead::DeadCommand;
 use super::commands::doctor::DoctorArgs;
+use super::commands::enqueue::EnqueueArgs;
 use super::commands::explain::ExplainArgs;
 use super::commands::ledger::LedgerCommand;
 use super::commands::pause::PauseArgs;
@@ -117,9 +127,12 @@ pub(super) enum Command {
     /// Take jobs from RabbitMQ, apply each once, publish what became of it
     #[command(after_help = WORKER_HELP)]
     Worker,
+    /// Check a file, ask for confirmation, put its jobs on RabbitMQ for a worker
+    #[command(after_help = ENQUEUE_EXAMPLES)]
+    Enqueue(EnqueueArgs),
     /// Tell everything that is known of one job: what became of its money, and how that is known
     Explain(ExplainArgs),
-    /// Show what is in doubt, with its money; exit code 7 where something is
+    /// Show what is in doubt or waits, with its money; exit code 7 where something is or does
     Status(StatusArgs),
     /// Check settings, token, bank, ledger and clock; nothing is sent
     Doctor(DoctorArgs),
@@ -136,6 +149,9 @@ pub(super) enum Command {
     Pause(PauseArgs),
     /// Let the flow go on
     Resume(PauseArgs),
+    /// List what nobody will retry by itself, run it again, or put it aside
+    #[command(subcommand)]
+    Dead(DeadCommand),
     /// Run the simulated bank as a server
     Simulator(SimulatorArgs),
     /// Print the idempotency key of a job, as the bank gets it
@@ -301,7 +317,7 @@ pub(super) struct SimulatorArgs {
 const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// Reads a whole number and its unit: `90s`, `30m`, `2h`.
-fn parse_wait(text: &str) -> Result<Duration, String> {
+pub(in crate::app) fn parse_wait(text: &str) -> Result<Duration, String> {
     let expected = "a whole number and its unit, such as 90s, 30m or 2h; at most a week (168h)";
     let seconds = |number: &str, unit: u64| {
         let is_number = number.bytes().all(|byte| byte.is_ascii_digit());

@@ -22,7 +22,7 @@ use super::config::{BankConfig, Config};
 use super::exit::{Exit, Failure};
 use super::streams::tell;
 use crate::amqp::{AmqpError, Broker, BrokerSettings, Names};
-use crate::bank::{BankClient, BankSettings, BankSetupError, BaseUrl, TokenSource};
+use crate::bank::{BankClient, BankSettings, BankSetupError, BaseUrl, TokenSource, read_secret};
 use crate::domain::digest::Digest;
 use crate::engine::SystemClock;
 use crate::engine::ports::Ledger;
@@ -214,9 +214,7 @@ pub(super) fn broker(config: &Config) -> Result<Broker, Failure> {
     let amqp = &config.amqp;
     let url = match (&amqp.url, &amqp.url_file) {
         (Some(url), _) => url.expose_secret().to_owned(),
-        (None, Some(path)) => std::fs::read_to_string(path)
-            .with_context(|| format!("amqp.url_file {} cannot be read", path.display()))
-            .map_err(|error| Failure::new(Exit::Credentials, error))?,
+        (None, Some(path)) => url_in(path)?,
         (None, None) => {
             let error = anyhow!(
                 "there is no RabbitMQ to use: give its URL in TANDA_AMQP__URL, or name a file that \
@@ -225,7 +223,8 @@ pub(super) fn broker(config: &Config) -> Result<Broker, Failure> {
             return Err(Failure::new(Exit::Usage, error));
         }
     };
-    let mut settings = BrokerSettings::parse(&url, amqp.allow_plain).map_err(amqp_failure)?;
+    let mut settings =
+        BrokerSettings::parse(&url, amqp.allow_plain).map_err(|error| amqp_failure(&error))?;
     let ca_pem = amqp.ca_file.as_ref().map(|path| {
         std::fs::read_to_string(path)
             .with_context(|| format!("amqp.ca_file {} cannot be read", path.display()))
@@ -237,6 +236,15 @@ pub(super) fn broker(config: &Config) -> Result<Broker, Failure> {
     settings.declare = amqp.declare;
     settings.prefetch = amqp.prefetch;
     Ok(Broker::new(settings))
+}
+
+/// The URL in this file, which has a password in it.
+fn url_in(path: &Path) -> Result<String, Failure> {
+    let read = read_secret(path).map(|url| url.expose_secret().to_owned());
+    read.map_err(|error| {
+        let error = anyhow::Error::new(error).context(format!("amqp.url_file {}", path.display()));
+        Failure::new(Exit::Credentials, error)
+    })
 }
 
 /// The names of queues and exchanges, as the settings say.
@@ -254,8 +262,8 @@ pub(super) fn names(config: &Config) -> Names {
 }
 
 /// RabbitMQ cannot be used.
-pub(super) fn amqp_failure(error: AmqpError) -> Failure {
-    let exit = match &error {
+pub(super) fn amqp_failure(error: &AmqpError) -> Failure {
+    let exit = match error {
         AmqpError::Url(_) => Exit::Usage,
         error if error.is_refusal() => Exit::Credentials,
         AmqpError::Failed { .. }
@@ -263,7 +271,8 @@ pub(super) fn amqp_failure(error: AmqpError) -> Failure {
         | AmqpError::Locked { .. }
         | AmqpError::Differs(_) => Exit::Unusable,
     };
-    Failure::new(exit, anyhow::Error::new(error).context("no job was taken"))
+    let error = anyhow!("nothing was taken or published: {}", error.line());
+    Failure::new(exit, error)
 }
 
 /// A world as its settings say.

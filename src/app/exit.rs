@@ -91,7 +91,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "finished; some rejected, not_sent or conflict, or left out by --valid-only",
     ),
     ("7", "finished; some in_doubt or waiting (wins over 6)"),
-    ("8", "bank or ledger cannot be used; nothing is lost"),
+    (
+        "8",
+        "bank, broker or ledger cannot be used; nothing is lost",
+    ),
     (
         "130,143",
         "stopped by ctrl-c or a termination signal; the state is consistent",

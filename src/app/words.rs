@@ -14,6 +14,7 @@ use crate::domain::outcome::{DoubtReason, NOT_PROVEN, RULED, Status};
 use crate::domain::request::{Request, Wish};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{Deferral, Refusal, Unclarity, UnclearCause, Verdict};
+use crate::wire::outcome::BankWords;
 
 // ---- outcomes ---------------------------------------------------------------------------------
 
@@ -82,6 +83,7 @@ pub(super) fn of_reason(status: Status, reason: &str) -> Option<&'static str> {
         "other_content_under_this_entity_id" => {
             "its entity_id was there before, for another card, operation or amount"
         }
+        "behind_another_of_its_card" => "it waits behind an earlier job of its card",
         "pruned" => "its details were pruned from the ledger, as a person asked",
         _ => return None,
     })
@@ -112,7 +114,7 @@ pub(super) const fn of_next(person_needed: bool, is_owned: bool) -> &'static str
         (false, true) => "the process that is running asks the bank's list again by itself",
         (false, false) => {
             "nothing is running: `tanda reconcile` asks the bank's list now, and so does the next \
-             `tanda run` before it sends anything"
+             `tanda run` or `tanda worker` before it sends anything"
         }
     }
 }
@@ -157,6 +159,27 @@ pub(super) fn of_refusal(refusal: &Refusal) -> String {
     }
     if let Some(log_id) = &refusal.log_id {
         write!(text, ", {}", tame(log_id)).expect("a string takes it");
+    }
+    text
+}
+
+/// The bank's own words, as an outcome has them.
+pub(super) fn of_bank(bank: &BankWords) -> String {
+    let mut text = bank
+        .message
+        .as_deref()
+        .map_or_else(String::new, |message| format!("\"{}\"", tame(message)));
+    for error in &bank.errors {
+        let at = error
+            .path
+            .as_deref()
+            .map_or_else(String::new, |path| format!(" at {path}"));
+        let comma = if text.is_empty() { "" } else { ", " };
+        let line = format!("{comma}{}{at} \"{}\"", error.error_code, error.message);
+        text.push_str(&tame(&line));
+    }
+    if let Some(status) = bank.http_status {
+        write!(text, " (HTTP {status})").expect("a string takes it");
     }
     text
 }
@@ -301,7 +324,7 @@ pub(super) fn tame(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::listing::Finding;
-    use crate::domain::outcome::NotSentReason;
+    use crate::domain::outcome::{NotSentReason, Outcome};
 
     #[test]
     fn every_stable_word_has_plain_words() {
@@ -316,6 +339,8 @@ mod tests {
         ] {
             assert!(of_reason(Status::NotSent, reason.as_str()).is_some());
         }
+        let waits = Outcome::Waiting.reason().expect("a reason");
+        assert!(of_reason(Status::Waiting, waits).is_some());
         assert!(of_reason(Status::NotSent, NOT_PROVEN).is_some());
         let operation_id = None;
         for finding in [

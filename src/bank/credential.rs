@@ -8,22 +8,17 @@
 //!
 //! *What it refuses to know.* When a call is made, and what a pause is.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::time::SystemTime;
 
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::BankSetupError;
+use super::secret_file::{self, SecretFileError, Stamp};
 use crate::domain::digest::Digest;
 use crate::domain::job::CardId;
 use crate::telemetry;
-
-/// The largest token file: far above any API key or JWT, far below anything that hurts.
-const TOKEN_FILE_MAX_BYTES: u64 = 16 * 1024;
 
 /// Where the token comes from.
 #[derive(Clone, Debug)]
@@ -53,28 +48,6 @@ struct State {
     /// them is always another card than the one in question.
     proven_on: [Option<Digest>; 2],
 }
-
-/// What tells one version of a file from the next without reading it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    /// A file replaced by a rename may keep both of the above.
-    inode: u64,
-    access: Access,
-}
-
-/// Whose a file is and what others may do with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Access {
-    owner: u32,
-    mode: u32,
-}
-
-/// What nobody but its owner may do with a token's file: its group may not write it, others may do
-/// nothing. The group may read it: systemd hands credentials over with an access list, whose mask
-/// shows as the group's right to read (0440) where no group has it.
-const FORBIDDEN_MODE: u32 = 0o027;
 
 /// The token, lent for one call.
 pub(super) struct Lent {
@@ -195,98 +168,22 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            modified: metadata.modified().ok(),
-            length: metadata.len(),
-            inode: inode(metadata),
-            access: Access::of(metadata),
-        }
-    }
-}
-
-#[cfg(unix)]
-impl Access {
-    fn of(metadata: &Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt as _;
-        Self {
-            owner: metadata.uid(),
-            mode: metadata.mode() & 0o7777,
-        }
-    }
-
-    /// Who can have this file besides this user, and what to do; `path` is for the remedy.
-    fn fault(self, own: u32, path: &Path) -> Option<String> {
-        let path = path.display();
-        if self.owner != own && self.owner != 0 {
-            return Some(format!(
-                "belongs to another user (number {}), who can read and replace it; let it belong \
-                 to this user or to root: chown {own} {path}",
-                self.owner
-            ));
-        }
-        (self.mode & FORBIDDEN_MODE != 0).then(|| {
-            format!(
-                "can be read or written by others (its mode is {:04o}); take that away: \
-                 chmod 600 {path}. If others may have read the token, have the bank replace it",
-                self.mode
-            )
-        })
-    }
-}
-
-/// Elsewhere the rights of a file do not show.
-#[cfg(not(unix))]
-impl Access {
-    fn of(_: &Metadata) -> Self {
-        Self { owner: 0, mode: 0 }
-    }
-
-    fn fault(self, _: u32, _: &Path) -> Option<String> {
-        None
-    }
-}
-
-#[cfg(unix)]
-fn inode(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn inode(_: &Metadata) -> u64 {
-    0
-}
-
+/// The token in this file, and what the file looks like.
 fn read(path: &Path) -> Result<(SecretString, Stamp), BankSetupError> {
-    let fault = |source| BankSetupError::TokenFile {
-        path: path.display().to_string(),
-        source,
-    };
-    // Opening a pipe would wait for a writer, so look before.
-    if !path.metadata().map_err(fault)?.is_file() {
-        return Err(fault(io::Error::other("not a regular file")));
-    }
-    let file = File::open(path).map_err(fault)?;
-    // Taken before the bytes: a change in between shows as a newer stamp at the next look.
-    let stamp = Stamp::of(&file.metadata().map_err(fault)?);
-    let own = rustix::process::geteuid().as_raw();
-    if let Some(why) = stamp.access.fault(own, path) {
-        let path = path.display().to_string();
-        return Err(BankSetupError::TokenFileOpen { path, why });
-    }
-    let mut text = String::new();
-    file.take(TOKEN_FILE_MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(fault)?;
-    let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
-    if length > TOKEN_FILE_MAX_BYTES {
-        return Err(BankSetupError::Token(
+    let shown = || path.display().to_string();
+    secret_file::read(path).map_err(|error| match error {
+        SecretFileError::Unreadable(source) => BankSetupError::TokenFile {
+            path: shown(),
+            source,
+        },
+        SecretFileError::Open(why) => BankSetupError::TokenFileOpen {
+            path: shown(),
+            why: format!("{why}. If others may have read the token, have the bank replace it"),
+        },
+        SecretFileError::TooLarge => BankSetupError::Token(
             "file is larger than 16 KiB; it must hold the token and nothing else".to_owned(),
-        ));
-    }
-    let token = SecretString::from(text.trim());
-    Ok((token, stamp))
+        ),
+    })
 }
 
 /// `Bearer …`, marked sensitive.
@@ -317,6 +214,9 @@ fn digest_of(token: &SecretString) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
     use super::*;
 
     const CANARY: &str = "canary-token-7f3a";
@@ -477,10 +377,6 @@ mod tests {
             let said = opened.err().map(|error| error.to_string());
             let remedy = format!("chmod 600 {}", path.display());
             assert!(said.is_none_or(|said| said.contains(&remedy)), "{mode:o}");
-        }
-        for (owner, is_good) in [(0, true), (1_000, true), (1_001, false)] {
-            let access = Access { owner, mode: 0o600 };
-            assert_eq!(access.fault(1_000, &path).is_none(), is_good, "{owner}");
         }
     }
 

@@ -17,10 +17,12 @@ mod client;
 mod credential;
 mod listing;
 mod retry_after;
+mod secret_file;
 
 pub use base_url::{BankPlace, BaseUrl};
 pub use client::{BankClient, BankSettings};
 pub use credential::TokenSource;
+pub use secret_file::{SecretFileError, read_secret};
 
 /// What is wrong with how the client was set up. Each message says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -19,23 +19,28 @@ pub(super) struct Lanes {
     depth: Option<usize>,
 }
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own about the lane"
-)]
 #[derive(Debug, Default)]
 struct Lane {
     holders: HashSet<EntityId>,
     queue: VecDeque<EntityId>,
     shut: bool,
-    /// A job in doubt holds it.
-    fenced: bool,
-    /// Whoever holds it has a durable intent.
-    begun: bool,
+    progress: HolderProgress,
     /// The ledger has jobs of this card.
     held: bool,
     /// Takeovers that are not yet told: what the ledger has must not begin before.
     untold: usize,
+}
+
+/// How far whoever holds a lane has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum HolderProgress {
+    /// No mark in the ledger.
+    #[default]
+    Fresh,
+    /// A durable intent.
+    Begun,
+    /// In doubt.
+    InDoubt,
 }
 
 impl Lane {
@@ -88,9 +93,9 @@ impl Lanes {
     /// A job comes to its lane.
     pub(super) fn join(&mut self, card_id: &CardId, entity_id: &EntityId) -> Place {
         let lane = self.lanes.entry(card_id.clone()).or_default();
-        let is_full = self
-            .depth
-            .is_some_and(|depth| lane.fenced || lane.queue.len() >= depth);
+        let is_full = self.depth.is_some_and(|depth| {
+            lane.progress == HolderProgress::InDoubt || lane.queue.len() >= depth
+        });
         if lane.shut {
             Place::Shut
         } else if lane.held || lane.untold > 0 {
@@ -98,7 +103,7 @@ impl Lanes {
         } else if lane.holders.is_empty() && lane.queue.is_empty() {
             lane.holders.insert(entity_id.clone());
             Place::First
-        } else if is_full && (lane.fenced || lane.begun) {
+        } else if is_full && lane.progress != HolderProgress::Fresh {
             Place::Held
         } else {
             lane.queue.push_back(entity_id.clone());
@@ -124,15 +129,20 @@ impl Lanes {
     pub(super) fn begun(&mut self, card_id: &CardId, entity_id: &EntityId) -> bool {
         let depth = self.depth;
         self.lanes.get_mut(card_id).is_some_and(|lane| {
-            lane.begun |= lane.holders.contains(entity_id);
-            lane.begun && depth.is_some_and(|depth| lane.queue.len() > depth)
+            if lane.progress == HolderProgress::Fresh && lane.holders.contains(entity_id) {
+                lane.progress = HolderProgress::Begun;
+            }
+            lane.progress == HolderProgress::Begun
+                && depth.is_some_and(|depth| lane.queue.len() > depth)
         })
     }
 
     /// The job that holds this lane is to begin anew, or for the first time.
     pub(super) fn begins(&mut self, card_id: &CardId) {
-        if let Some(lane) = self.lanes.get_mut(card_id) {
-            lane.begun = false;
+        if let Some(lane) = self.lanes.get_mut(card_id)
+            && lane.progress == HolderProgress::Begun
+        {
+            lane.progress = HolderProgress::Fresh;
         }
     }
 
@@ -145,7 +155,8 @@ impl Lanes {
     /// Every job that has a place in some lane, but for those that shut theirs for good.
     pub(super) fn all(&self) -> impl Iterator<Item = &EntityId> {
         let queued = self.lanes.values().flat_map(|lane| &lane.queue);
-        let open = self.lanes.values().filter(|lane| !lane.fenced);
+        let settling = |lane: &&Lane| lane.progress != HolderProgress::InDoubt;
+        let open = self.lanes.values().filter(settling);
         queued.chain(open.flat_map(|lane| &lane.holders))
     }
 
@@ -153,7 +164,7 @@ impl Lanes {
     pub(super) fn fence(&mut self, card_id: &CardId) -> bool {
         let takes_over = self.depth.is_some();
         self.lanes.get_mut(card_id).is_some_and(|lane| {
-            lane.fenced = true;
+            lane.progress = HolderProgress::InDoubt;
             takes_over && !lane.queue.is_empty()
         })
     }
@@ -167,8 +178,7 @@ impl Lanes {
         if !lane.holders.is_empty() {
             return Next::Nothing;
         }
-        lane.fenced = false;
-        lane.begun = false;
+        lane.progress = HolderProgress::Fresh;
         if let Some(next) = lane.queue.pop_front() {
             lane.holders.insert(next.clone());
             return Next::Job(next);

@@ -4,8 +4,9 @@
 //!
 //! *What it refuses to know.* How it is shown.
 
-use crate::domain::job::Job;
+use crate::domain::job::{EntityId, Job};
 use crate::domain::key::{EventId, Generation};
+use crate::domain::money::Totals;
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{Person, Request};
 use crate::domain::time::Timestamp;
@@ -20,6 +21,10 @@ pub struct History {
     pub tombstones: Vec<Tombstone>,
     /// Copies that said something else, and messages that were no jobs.
     pub facts: Vec<Publication>,
+    /// What was said each time the ledger took it over from its source.
+    pub waits: Vec<Publication>,
+    /// How it is held, if it is.
+    pub held: Option<HeldHistory>,
     /// What people asked about it, with the answers.
     pub requests: Vec<(Request, Option<Answer>)>,
     /// How often its task panicked.
@@ -30,6 +35,9 @@ impl History {
     /// The final status of the newest generation; none while it has none.
     #[must_use]
     pub fn final_status(&self) -> Option<Status> {
+        if self.held.is_some() {
+            return None;
+        }
         let Some(newest) = self.generations.last() else {
             return self.tombstones.last().map(|tombstone| tombstone.status);
         };
@@ -40,7 +48,9 @@ impl History {
     /// Whether nothing at all is known.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.generations.is_empty()
+        self.held.is_none()
+            && self.waits.is_empty()
+            && self.generations.is_empty()
             && self.tombstones.is_empty()
             && self.facts.is_empty()
             && self.requests.is_empty()
@@ -64,6 +74,19 @@ pub struct GenerationHistory {
     pub released: Option<String>,
     /// The interim and the final outcome, as far as there are.
     pub outcomes: Vec<Publication>,
+}
+
+/// A job that the ledger holds until those before it on its card are through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldHistory {
+    /// What is to be sent at its turn, as which generation.
+    pub intent: Intent,
+    /// Since when.
+    pub since: Timestamp,
+    /// How many held jobs of its card come before it.
+    pub held_before: u64,
+    /// The job of its card that is in doubt or being sent, if one is.
+    pub behind: Option<EntityId>,
 }
 
 /// One ask on record.
@@ -132,6 +155,51 @@ pub struct OpenLine {
     pub last_ask: Option<AskRecord>,
 }
 
+/// Every job that the ledger holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// How many, and how much.
+    pub totals: Totals,
+    /// The oldest.
+    pub oldest: Vec<HeldLine>,
+}
+
+/// A job that the ledger holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLine {
+    /// The job.
+    pub job: Job,
+    /// Its generation.
+    pub generation: Generation,
+    /// Where it came from.
+    pub source: String,
+    /// The line of its file, if any.
+    pub line: Option<u64>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// An outcome that nobody will retry by itself, of the newest generation of its job or about a message
+/// alone; or a job in doubt that only a person can decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The final outcome; of a job in doubt, the interim one.
+    pub outcome: StoredOutcome,
+    /// Where its job came from; empty where only the outcome is on record.
+    pub source: String,
+    /// What has been asked about it and is not answered yet.
+    pub asked: Option<AskedOfLetter>,
+}
+
+/// What can be asked about a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedOfLetter {
+    /// That its job be run again.
+    Redrive,
+    /// That it be put aside.
+    Discard,
+}
+
 /// The ledger as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overview {
@@ -150,4 +218,6 @@ pub struct Overview {
     /// Outcomes not yet marked as published; an interim one that a final one has overtaken is not
     /// published any more and does not count.
     pub unpublished: u64,
+    /// Of these, for the results queue.
+    pub unpublished_on_queue: u64,
 }

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::bank::Money;
 use super::job::Unreadable;
-use crate::domain::job::{EntityId, Job};
+use crate::domain::job::{EntityId, Job, Operation};
 use crate::domain::key::{EventId, Generation, IdempotencyKey};
+use crate::domain::money::{Amount, Currency};
 use crate::domain::outcome::{Evidence, Outcome, Status};
 use crate::domain::time::Timestamp;
 
@@ -265,6 +266,15 @@ impl OutcomeMessage {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and integers always serialise")
+    }
+
+    /// What was asked for, where it could be read.
+    #[must_use]
+    pub fn asked_for(&self) -> Option<(Operation, Amount)> {
+        let operation = Operation::parse(self.operation.as_deref()?)?;
+        let money = self.amount.as_ref()?;
+        let amount = Amount::new(money.amount, Currency::parse(&money.currency)?)?;
+        Some((operation, amount))
     }
 
     /// Reads stored bytes; `None` where they are not such a message.

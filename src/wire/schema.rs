@@ -1,6 +1,6 @@
 //! The contract of the messages, as machines read it.
 //!
-//! *What it promises.* JSON Schema 2020-12 of both messages, and an AsyncAPI 3 document that holds both.
+//! *What it promises.* JSON Schema 2020-12 of both messages, and an `AsyncAPI` 3 document that holds both.
 //!
 //! *What it refuses to know.* Messages: these are held against the schemas by tests.
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 pub const JOB: &str = include_str!("schema/job.schema.json");
 /// JSON Schema of the outcome message.
 pub const OUTCOME: &str = include_str!("schema/outcome.schema.json");
-/// AsyncAPI, without these two.
+/// `AsyncAPI`, without these two.
 const ASYNCAPI: &str = include_str!("schema/asyncapi.json");
 
-/// An AsyncAPI document that is complete in itself.
+/// An `AsyncAPI` document that is complete in itself.
 #[must_use]
 pub fn asyncapi() -> String {
     let read = |text: &str| -> Value { serde_json::from_str(text).expect("it is our own") };

@@ -4,7 +4,7 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use crate::support::node::shared;
 use crate::support::queues::Message;
-use crate::support::stage::{Stage, job, json};
+use crate::support::stage::{Stage, finals_of, job, json};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -182,5 +182,82 @@ async fn a_reply_is_a_courtesy() {
     let replies = client.take_until(&reply_to, |all| !all.is_empty()).await;
     assert_eq!(replies[0].entity_id(), "A");
     stage.jobs_are_gone(shared());
+    drop(worker.terminate());
+}
+
+/// F15 and F16: of 300 jobs each fourth comes twice and each tenth once more with another amount, side by
+/// side. Each is paid once, as it came first; each copy has its answer, with the same event id for the
+/// same answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn f15_f16_copies_are_answered_from_the_ledger_and_others_are_conflicts() {
+    let stage = Stage::new(&shared().url(), "latency_ms=5");
+    let worker = stage.worker();
+    let client = stage.client().await;
+    let id = |number: usize| format!("J-{number}");
+    let mut bodies = Vec::new();
+    for number in 0..300 {
+        bodies.push(job(&id(number), number % 30, 1_000));
+        if number % 4 == 0 {
+            bodies.push(job(&id(number), number % 30, 1_000));
+        }
+        if number % 10 == 0 {
+            bodies.push(job(&id(number), number % 30, 2_000));
+        }
+    }
+    stage.publish(&client, &bodies).await;
+    let results = client
+        .take_until(&stage.names.results_queue, |all| {
+            finals_of(all).len() >= 300 && by_status(all, "conflict").len() >= 30
+        })
+        .await;
+    let mut conflicts: Vec<_> = by_status(&results, "conflict")
+        .iter()
+        .map(|it| it.entity_id())
+        .collect();
+    conflicts.sort();
+    let mut expected: Vec<_> = (0..300).step_by(10).map(id).collect();
+    expected.sort();
+    assert_eq!(conflicts, expected);
+    for number in 0..300 {
+        assert_eq!(stage.bank.movements(&id(number)), 1);
+    }
+    let report = stage.bank.report();
+    for number in (0..300).step_by(10) {
+        let paid = &report["entities"][id(number)]["operations"][0]["amount"]["amount"];
+        assert_eq!(paid, 1_000, "as it came first");
+    }
+    stage.jobs_are_gone(shared());
+    drop(worker.terminate());
+}
+
+/// F17: an id is its exact bytes. Those that differ by case are two jobs; those that a person could not
+/// tell apart are refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn f17_ids_are_their_exact_bytes_and_what_looks_alike_is_refused() {
+    let stage = Stage::new(&shared().url(), "");
+    let worker = stage.worker();
+    let client = stage.client().await;
+    let good = ["nom-1", "NOM-1", "NOM-01", "Nómina-1"];
+    let bad = [
+        " NOM-1",
+        "NOM-1 ",
+        "NOM-1\\u0007",
+        "No\u{301}mina-1",
+        "\u{a0}NOM-1",
+    ];
+    let bodies: Vec<_> = good
+        .iter()
+        .chain(&bad)
+        .map(|id| job(id, 1, 1_000))
+        .collect();
+    stage.publish(&client, &bodies).await;
+    let results = client
+        .take_until(&stage.names.results_queue, |all| all.len() >= 9)
+        .await;
+    assert_eq!(by_status(&results, "invalid").len(), bad.len());
+    for id in good {
+        assert_eq!(stage.bank.movements(id), 1, "{id}");
+    }
+    assert_eq!(stage.bank.paid_once(), good.len());
     drop(worker.terminate());
 }

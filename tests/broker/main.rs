@@ -2,7 +2,10 @@
 
 mod bad_input;
 mod cluster;
+mod commands;
 mod faults;
 mod flow;
+mod order;
 mod samples;
 mod support;
+mod watched;

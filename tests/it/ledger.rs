@@ -4,6 +4,7 @@
     reason = "an index that is not there is a failed test"
 )]
 
+mod dead;
 mod prune;
 
 use std::path::Path;

@@ -374,6 +374,24 @@ fn later_commands(desk: &Desk) -> Vec<Vec<String>> {
     .into()
 }
 
+/// What is told of the queue and of dead letters.
+fn dead_commands(desk: &Desk) -> Vec<Vec<String>> {
+    let file = desk.write("pay.csv", &payroll());
+    let by = ["--by", "A. Person"];
+    let aside = ["--evidence", "a letter", "--yes", "--expect-count", "1"];
+    [
+        &[&["enqueue", file.as_str()], &CONSENT[..]].concat()[..],
+        &["dead", "list"],
+        &["dead", "list", "--json"],
+        &["dead", "show", FROZEN.0],
+        &[&["dead", "redrive", FROZEN.0], &by[..]].concat(),
+        &[&["dead", "discard", FROZEN.0], &by[..], &aside].concat(),
+        &["dead", "help"],
+    ]
+    .map(owned)
+    .into()
+}
+
 /// A job that the simulated bank refuses, and its card.
 const FROZEN: (&str, &str) = ("E-frozen", "x000000000000000Frozen");
 
@@ -404,16 +422,20 @@ fn named_in_help(desk: &Desk, before: &[&str]) -> BTreeSet<String> {
 #[test]
 fn i12_every_command_of_the_help_is_searched_for_the_token() {
     let desk = Desk::new();
-    let tried: BTreeSet<String> = [first_commands(&desk), later_commands(&desk)]
-        .concat()
-        .iter()
-        .flat_map(|command| {
-            [
-                command[..1].join(" "),
-                command[..command.len().min(2)].join(" "),
-            ]
-        })
-        .collect();
+    let tried: BTreeSet<String> = [
+        first_commands(&desk),
+        later_commands(&desk),
+        dead_commands(&desk),
+    ]
+    .concat()
+    .iter()
+    .flat_map(|command| {
+        [
+            command[..1].join(" "),
+            command[..command.len().min(2)].join(" "),
+        ]
+    })
+    .collect();
     let named = named_in_help(&desk, &[]);
     for known in ["run", "doctor", "ledger prune"] {
         assert!(named.contains(known), "{known} is not in {named:?}");
@@ -444,6 +466,7 @@ fn i12_no_token_and_no_whole_card_shows_whatever_happens_wherever_the_token_is()
                     assert_eq!(run.status.code(), Some(ends), "{about}: {}", said(run));
                     if number == of {
                         told.extend(tell(&desk, place, &later_commands(&desk)));
+                        told.extend(tell(&desk, place, &dead_commands(&desk)));
                     }
                     assert_clean(&desk, &told, &about);
                 }
@@ -460,6 +483,7 @@ fn i12_no_token_and_no_whole_card_shows_where_jobs_are_in_doubt() {
     let (_, run) = &told[1];
     assert_eq!(run.status.code(), Some(7), "{}", said(run));
     told.extend(tell(&desk, Place::File, &later_commands(&desk)));
+    told.extend(tell(&desk, Place::File, &dead_commands(&desk)));
     for (command, output) in &told {
         if command[..] == ["explain", "E-2"] {
             assert!(said(output).contains("car_x00...002"), "{}", said(output));

@@ -7,6 +7,7 @@ mod config;
 mod contract;
 mod crash;
 mod dead;
+mod dead_commands;
 mod decisions;
 mod deploy;
 mod files;

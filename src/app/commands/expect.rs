@@ -20,7 +20,9 @@ type Expected = BTreeMap<(Currency, Operation), i128>;
 /// What somebody expects.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expectation {
-    rows: Option<u64>,
+    count: Option<u64>,
+    /// What is counted, in words.
+    noun: &'static str,
     /// None where nothing is expected of the sums.
     totals: Option<Expected>,
 }
@@ -28,13 +30,24 @@ pub(super) struct Expectation {
 impl Expectation {
     /// Reads what the command line says.
     pub(super) fn read(args: &ReadingArgs, currencies: &Currencies) -> Result<Self, Failure> {
-        let totals = Some(&args.expect_totals)
+        Self::new(args.expect_rows, "rows", &args.expect_totals, currencies)
+    }
+
+    /// So many of these, and these totals; nothing of what is not given.
+    pub(super) fn new(
+        count: Option<u64>,
+        noun: &'static str,
+        totals: &[String],
+        currencies: &Currencies,
+    ) -> Result<Self, Failure> {
+        let totals = Some(totals)
             .filter(|texts| !texts.is_empty())
             .map(|texts| parse_expected(texts, currencies))
             .transpose()
             .map_err(|error| Failure::new(Exit::Usage, error))?;
         Ok(Self {
-            rows: args.expect_rows,
+            count,
+            noun,
             totals,
         })
     }
@@ -42,19 +55,20 @@ impl Expectation {
     /// What differs, in words; nothing where everything is as expected.
     pub(super) fn differences(
         &self,
-        rows: u64,
+        count: u64,
         totals: &Totals,
         currencies: &Currencies,
     ) -> Vec<String> {
-        let of_rows = self
-            .rows
-            .filter(|expected| *expected != rows)
-            .map(|expected| format!("there are {rows} rows, expected were {expected}"));
+        let noun = self.noun;
+        let of_count = self
+            .count
+            .filter(|expected| *expected != count)
+            .map(|expected| format!("there are {count} {noun}, expected were {expected}"));
         let of_totals = self
             .totals
             .iter()
             .flat_map(|expected| differences(expected, totals, currencies));
-        of_rows.into_iter().chain(of_totals).collect()
+        of_count.into_iter().chain(of_totals).collect()
     }
 }
 
@@ -151,7 +165,11 @@ mod tests {
     #[test]
     fn what_is_not_expected_differs_from_nothing() {
         let currencies = Currencies::default();
-        let of_rows = |rows| Expectation { rows, totals: None };
+        let of_rows = |count| Expectation {
+            count,
+            noun: "rows",
+            totals: None,
+        };
         assert!(
             of_rows(None)
                 .differences(3, &totals(), &currencies)

@@ -7,15 +7,20 @@
 
 use std::path::Path;
 
+use super::reading;
 use crate::app::cli::ReadingArgs;
 use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
+use crate::app::streams::tell;
 use crate::files::{
     self, Checked, FileRefusal, FilesError, FixWriter, OriginalRows, ReadingRules, Spool,
 };
 
 /// Rows read at once where a file is read again: few enough to be held, many enough to be quick.
 pub(super) const CHUNK_ROWS: usize = 512;
+
+/// Most errors that are printed; all are counted.
+const ERRORS_SHOWN: usize = 50;
 
 /// A file that was read.
 pub(super) struct Taken {
@@ -63,6 +68,35 @@ pub(super) fn take(
             ))
         }
     }
+}
+
+/// A private copy of the file and what it holds; none where it is not fit to be acted on, which has
+/// then been said.
+pub(super) fn take_fit(
+    file: &Path,
+    args: &ReadingArgs,
+    spool_dir: &Path,
+    rules: &ReadingRules,
+) -> Result<Option<Taken>, Failure> {
+    let taken = match take(file, spool_dir, rules)? {
+        Ok(taken) => taken,
+        Err(refusal) => {
+            tell(&format!("refused {refusal}\nNothing was sent.\n"));
+            return Ok(None);
+        }
+    };
+    let checked = &taken.checked;
+    if checked.is_clean() {
+        return Ok(Some(taken));
+    }
+    let written = write_errors(args, &taken, rules)?;
+    tell(&reading::errors(file, checked, ERRORS_SHOWN));
+    tell(&reading::to_fix(file, checked, args, written));
+    if args.valid_only && checked.ok > 0 {
+        return Ok(Some(taken));
+    }
+    tell("Nothing was sent: fix the file and run it again.\n");
+    Ok(None)
 }
 
 /// Whether the rows to fix of this file have a place, where they were asked for.

@@ -6,11 +6,15 @@
 
 use std::io::Write as _;
 
+mod bar;
 pub(super) mod cancel;
 pub(super) mod check;
 pub(super) mod completions;
 pub(super) mod config;
+mod confirm;
+pub(super) mod dead;
 pub(super) mod doctor;
+pub(super) mod enqueue;
 mod expect;
 pub(super) mod explain;
 pub(super) mod init;

@@ -14,6 +14,39 @@ use crate::domain::money::{Currencies, Totals, major_units};
 use crate::files::refusal::shown;
 use crate::files::{Checked, DecimalReading};
 
+/// What a file holds, before anything is done with it, and where its rows would go.
+pub(super) fn preview(
+    file: &Path,
+    checked: &Checked,
+    currencies: &Currencies,
+    whither: &str,
+) -> String {
+    let rows = if checked.rows == 1 { "row" } else { "rows" };
+    let mut text = format!("{}: {} {rows}", shown(file), checked.rows);
+    if checked.skipped() > 0 {
+        push(&mut text, format_args!(", {}", skipped_words(checked)));
+    }
+    push(&mut text, format_args!(", {whither}\n"));
+    push(
+        &mut text,
+        format_args!("  {}\n", decimal_words(&checked.decimal)),
+    );
+    let (bad, of) = (checked.bad_rows(), checked.rows);
+    if bad > 0 {
+        // What --valid-only leaves out is said loudly.
+        push(
+            &mut text,
+            format_args!(
+                "  LEFT OUT: {bad} of {of} rows are wrong and will not be sent (--valid-only). The \
+                 others:\n"
+            ),
+        );
+    }
+    push_totals(&mut text, "  ", &checked.totals, currencies);
+    text.push_str(&notices(checked));
+    text
+}
+
 /// Counts and sums, a line for each.
 pub(super) fn push_totals(
     text: &mut String,

@@ -29,10 +29,12 @@ use crate::ledger::Visitor;
 
 /// How often the ledger is looked at for an answer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long an owner is given: it may be in the middle of a call, an ask and a commit.
+/// How long an owner is given for one answer: it may be in the middle of a call, an ask and a commit.
 const ANSWER_LIMIT: Duration = Duration::from_secs(150);
 /// After how long a person is told that the answer is awaited.
 const SAY_AFTER: Duration = Duration::from_secs(3);
+/// How often it is said how many answers there are, where many are awaited.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// What to do where no process owns the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,11 +144,8 @@ pub(super) async fn put(
         Unowned::Attend | Unowned::Leave => None,
     };
     let at = SystemClock.wall();
-    let mut asked = Vec::with_capacity(wishes.len());
-    for wish in wishes {
-        let id = visitor.request(&wish, by, at).map_err(unusable)?;
-        asked.push((id, wish));
-    }
+    let ids = visitor.request_all(&wishes, by, at).map_err(unusable)?;
+    let asked = ids.into_iter().zip(wishes).collect();
     if let Some(house) = house {
         attend(config, house).await?;
     }
@@ -210,6 +209,7 @@ impl Sink for KeptInTheLedger {
     }
 }
 
+/// Answers come in any order, and often many at a time: only the first that is missing is waited for.
 async fn await_answers(
     config: &Config,
     visitor: &Visitor,
@@ -217,12 +217,13 @@ async fn await_answers(
     at: Timestamp,
     unowned: Unowned,
 ) -> Result<Vec<Put>, Failure> {
-    let began = Instant::now();
-    let mut has_said = false;
+    let mut last_answer = Instant::now();
+    let mut waiting = Waiting::new(asked.len());
     let mut puts = Vec::with_capacity(asked.len());
     for (id, wish) in asked {
         let state = loop {
             if let Some(answer) = visitor.answer_of(id).map_err(unusable)? {
+                last_answer = Instant::now();
                 break State::Answered(answer);
             }
             if !is_owned(visitor)? {
@@ -235,15 +236,45 @@ async fn await_answers(
                     }
                 }
             }
-            if began.elapsed() > ANSWER_LIMIT {
+            if last_answer.elapsed() > ANSWER_LIMIT {
                 break State::OwnerSilent;
             }
-            if began.elapsed() > SAY_AFTER && !std::mem::replace(&mut has_said, true) {
-                tell("waiting for the process that owns the ledger to answer …\n");
-            }
+            waiting.say(puts.len());
             sleep(LOOK_EVERY).await;
         };
         puts.push(Put { wish, at, state });
     }
     Ok(puts)
+}
+
+/// What people are told while they wait.
+struct Waiting {
+    all: usize,
+    says_at: Instant,
+}
+
+impl Waiting {
+    fn new(all: usize) -> Self {
+        Self {
+            all,
+            says_at: Instant::now() + SAY_AFTER,
+        }
+    }
+
+    fn say(&mut self, answered: usize) {
+        if Instant::now() < self.says_at {
+            return;
+        }
+        let (all, is_first) = (self.all, answered == 0);
+        self.says_at = Instant::now() + SAY_EVERY;
+        if all == 1 {
+            // Once is enough.
+            self.says_at += ANSWER_LIMIT;
+        }
+        if all == 1 || is_first {
+            tell("waiting for the process that owns the ledger to answer …\n");
+        } else {
+            tell(&format!("{answered} of {all} are answered …\n"));
+        }
+    }
 }

@@ -22,7 +22,7 @@ enum Which {
     Job,
     /// JSON Schema of the outcome message, `tanda.outcome.v1`
     Outcome,
-    /// AsyncAPI 3 document with both, their queues and properties
+    /// A document of `AsyncAPI` 3 with both, their queues and properties
     Asyncapi,
 }
 

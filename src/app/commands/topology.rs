@@ -52,7 +52,7 @@ pub(in crate::app) async fn topology(
             Ok(Exit::Done)
         }
         Err(error @ AmqpError::Differs(_)) => Err(Failure::new(Exit::Unusable, error)),
-        Err(error) => Err(compose::amqp_failure(error)),
+        Err(error) => Err(compose::amqp_failure(&error)),
     }
 }
 

@@ -385,7 +385,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "policy.one_person_run",
         kind: Kind::Word(&["allowed", "refused"]),
         unless_set: Unless::Is("allowed"),
-        meaning: "whether one person may pay a file with `tanda run`; `refused` leaves rehearsals only",
+        meaning: "whether one person may pay a file with `tanda run` or `tanda enqueue`; `refused` leaves rehearsals only",
     },
     Setting {
         name: "log.level",

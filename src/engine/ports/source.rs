@@ -125,6 +125,8 @@ pub enum Back {
     Undecided,
     /// It was to be run again, and the bank's list did not say that nothing had moved.
     NotProven,
+    /// What was said is the answer to another of its name: offered again, it gets its own.
+    ComesAgain,
 }
 
 /// The source broke.

@@ -95,7 +95,7 @@ impl River {
                 self.answer(outcome, taken.receipts);
             }
             // What is said about it was said to others: the copy gets its own answer.
-            Some(_) | None => taken.receipts.back(Back::Undecided).await,
+            Some(_) | None => taken.receipts.back(Back::ComesAgain).await,
         }
         Ok(())
     }

@@ -213,7 +213,7 @@ impl Receipt for RequestReceipt {
                 self.answer(false, words.to_owned()).await;
             }
             // It stays on record, and the next process attends to it.
-            Back::Undecided => {}
+            Back::Undecided | Back::ComesAgain => {}
         }
     }
 }

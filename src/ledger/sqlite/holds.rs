@@ -6,7 +6,7 @@
 //!
 //! *What it refuses to know.* Why a job must wait, and when its turn comes.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::trouble::Trouble;
 use super::{read, requests, write};
@@ -16,6 +16,7 @@ use crate::domain::key::Generation;
 use crate::domain::request::Person;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{HeldJob, Intent, JobRef, NewlyHeld, Sight, Standing, StoredOutcome};
+use crate::ledger::history::{Held, HeldHistory, HeldLine};
 use crate::ledger::rules;
 
 /// See `Ledger::hold`.
@@ -143,6 +144,59 @@ fn held_job(db: &Connection, row: &Row<'_>) -> Result<HeldJob, Trouble> {
         panics: row.get("panics")?,
         intent,
     })
+}
+
+/// How this job is held, if it is.
+pub(super) fn of(db: &Connection, entity_id: &EntityId) -> Result<Option<HeldHistory>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT * FROM holds WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([entity_id.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let intent = read::intent(row)?;
+    let (card_id, place): (String, i64) = (row.get("card_id")?, row.get("place")?);
+    let held_before: i64 = db
+        .prepare_cached("SELECT count(*) FROM holds WHERE card_id = ?1 AND place < ?2")?
+        .query_row(params![card_id, place], |row| row.get(0))?;
+    let behind: Option<String> = db
+        .prepare_cached(
+            "SELECT entity_id FROM jobs INDEXED BY jobs_unsettled WHERE final_outcome IS NULL \
+             AND released IS NULL AND card_id = ?1 ORDER BY id LIMIT 1",
+        )?
+        .query_row([card_id], |row| row.get(0))
+        .optional()?;
+    Ok(Some(HeldHistory {
+        intent,
+        since: read::outcome(db, row.get("outcome")?)?.settled_at,
+        held_before: u64::try_from(held_before).unwrap_or_default(),
+        behind: behind.and_then(|text| EntityId::parse(&text).ok()),
+    }))
+}
+
+/// Every job that is held, and the oldest of them one by one.
+pub(super) fn all(db: &Connection, oldest: usize) -> Result<Held, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT h.*, o.settled_at FROM holds AS h INDEXED BY holds_by_outcome \
+         JOIN outcomes AS o ON o.id = h.outcome ORDER BY h.outcome",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut held = Held::default();
+    while let Some(row) = rows.next()? {
+        let intent = read::intent(row)?;
+        held.totals.add(intent.job.operation, intent.job.amount);
+        if held.oldest.len() < oldest {
+            held.oldest.push(HeldLine {
+                job: intent.job,
+                generation: intent.generation,
+                source: intent.source,
+                line: intent.line,
+                since: Timestamp::from_millis(row.get("settled_at")?),
+            });
+        }
+    }
+    Ok(held)
 }
 
 /// See `Ledger::held_cards`.

@@ -11,6 +11,7 @@
 //! [`tombstones`]: what gives way, and to what. [`visitor`]: other
 //! processes. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
 
+mod dead;
 mod desk;
 mod holds;
 mod open;

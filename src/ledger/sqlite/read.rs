@@ -163,10 +163,11 @@ fn letter(db: &Connection, job: i64) -> Result<Letter, Trouble> {
     Ok(Letter::of(&intent(row)?.job))
 }
 
-/// How many outcomes are to be published.
-pub(super) fn unpublished_count(db: &Connection) -> Result<u64, Trouble> {
-    let mut statement = db.prepare_cached(&format!("SELECT count(*) {TO_BE_TOLD}"))?;
-    let count: i64 = statement.query_row([], |row| row.get(0))?;
+/// How many outcomes of this origin are to be published.
+pub(super) fn unpublished_count(db: &Connection, origin: Origin) -> Result<u64, Trouble> {
+    let query = format!("SELECT count(*) {TO_BE_TOLD} AND o.origin = ?1");
+    let mut statement = db.prepare_cached(&query)?;
+    let count: i64 = statement.query_row([origin.as_str()], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
@@ -175,7 +176,7 @@ pub(super) fn unpublished_count(db: &Connection) -> Result<u64, Trouble> {
 pub(super) fn open_figures(db: &Connection) -> Result<OpenFigures, Trouble> {
     let mut figures = OpenFigures {
         held: holds::count(db)?,
-        unpublished: unpublished_count(db)?,
+        unpublished: unpublished_count(db, Origin::File)? + unpublished_count(db, Origin::Queue)?,
         ..OpenFigures::default()
     };
     let mut statement = db.prepare_cached(

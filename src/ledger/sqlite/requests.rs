@@ -6,6 +6,7 @@
 //! *What it refuses to know.* What a request leads to.
 
 use rusqlite::{Connection, Row, params};
+use serde_json::{Value, json};
 
 use super::trouble::Trouble;
 use crate::domain::job::EntityId;
@@ -21,6 +22,36 @@ pub(super) fn add(
     by: &Person,
     at: Timestamp,
 ) -> Result<RequestId, Trouble> {
+    let ids = add_all(db, std::slice::from_ref(wish), by, at)?;
+    ids.into_iter().next().ok_or(Trouble::Stored("request"))
+}
+
+/// Adds all of them or none, in one statement and in their order: a visitor holds up the owner for no
+/// longer than SQLite takes for it.
+pub(super) fn add_all(
+    db: &Connection,
+    wishes: &[Wish],
+    by: &Person,
+    at: Timestamp,
+) -> Result<Vec<RequestId>, Trouble> {
+    let rows = Value::Array(wishes.iter().map(columns).collect());
+    let mut statement = db.prepare_cached(
+        "INSERT INTO requests (wish, entity_id, ruling, evidence, asked_by, asked_at, wanted, \
+         event_id) SELECT value ->> 'wish', value ->> 'entity_id', value ->> 'ruling', \
+         value ->> 'evidence', ?2, ?3, value ->> 'wanted', unhex(value ->> 'event_id') \
+         FROM json_each(?1) ORDER BY key RETURNING id",
+    )?;
+    let rows = params![rows.to_string(), by.as_str(), at.as_millis()];
+    let mut ids = statement
+        .query_map(rows, |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<i64>>>()?;
+    // They grow in the order in which rows are added; SQLite does not promise to return them so.
+    ids.sort_unstable();
+    Ok(ids.into_iter().map(RequestId::new).collect())
+}
+
+/// What a wish is in the columns of its row.
+fn columns(wish: &Wish) -> Value {
     let (ruling, evidence) = match wish {
         Wish::Settle {
             ruling, evidence, ..
@@ -34,26 +65,24 @@ pub(super) fn add(
     };
     let (wanted, event_id) = match wish {
         Wish::Redrive { generation, .. } => (Some(generation.get()), None),
-        Wish::Discard { event_id, .. } => (None, Some(event_id.as_bytes())),
+        Wish::Discard { event_id, .. } => (None, Some(hex(event_id.as_bytes()))),
         Wish::Cancel(_) | Wish::Settle { .. } | Wish::Reconcile(_) | Wish::Pause | Wish::Resume => {
             (None, None)
         }
     };
-    db.prepare_cached(
-        "INSERT INTO requests (wish, entity_id, ruling, evidence, asked_by, asked_at, wanted, \
-         event_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![
-        wish.as_str(),
-        wish.entity_id().map(EntityId::as_str),
-        ruling,
-        evidence,
-        by.as_str(),
-        at.as_millis(),
-        wanted,
-        event_id,
-    ])?;
-    Ok(RequestId::new(db.last_insert_rowid()))
+    json!({
+        "wish": wish.as_str(),
+        "entity_id": wish.entity_id().map(EntityId::as_str),
+        "ruling": ruling,
+        "evidence": evidence,
+        "wanted": wanted,
+        "event_id": event_id,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 /// See `Ledger::open_requests`.

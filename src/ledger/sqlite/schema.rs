@@ -10,7 +10,7 @@
 //! Layout, for speed: rows are found by integers, so that a job's own rows lie together. A smooth
 //! job touches one random place of an index for its id and one for its event id, nothing else:
 //! the two partial indices grow and shrink at their ends. Outcomes are found from their job, not
-//! by an index.
+//! by an index; those that are dead letters or about no job have one, which a smooth job is not in.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -282,6 +282,9 @@ CREATE TABLE holds (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX holds_by_card ON holds (card_id, place);
 CREATE INDEX holds_by_outcome ON holds (outcome);
+CREATE INDEX outcomes_dead ON outcomes (id)
+    WHERE status IN ('rejected', 'not_sent', 'invalid', 'conflict');
+CREATE INDEX outcomes_without_job ON outcomes (entity_id) WHERE job IS NULL;
 CREATE TRIGGER holds_say_one_thing BEFORE UPDATE ON holds
     BEGIN SELECT RAISE(ABORT, 'what is held is fixed'); END;
 

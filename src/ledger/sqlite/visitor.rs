@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::trouble::Trouble;
-use super::{open, read, requests, tombstones};
+use super::{dead, holds, open, read, requests, tombstones};
 use crate::domain::job::{CardId, EntityId};
-use crate::domain::outcome::DoubtReason;
+use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{Person, RequestId, Wish};
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Answer, JobRef, LedgerError, OpenJob};
+use crate::engine::ports::{Answer, JobRef, LedgerError, OpenJob, Origin, StoredOutcome};
 use crate::ledger::error::OpenError;
 use crate::ledger::history::{
-    AskRecord, GenerationHistory, History, OpenLine, Overview, Publication,
+    AskRecord, DeadLetter, GenerationHistory, Held, History, OpenLine, Overview, Publication,
 };
 use crate::ledger::place;
 
@@ -73,20 +73,18 @@ impl Visitor {
         place::free_bytes(&self.path)
     }
 
-    /// Makes a request durable. The owner answers it within a second or so; without an owner it waits
-    /// for the next.
+    /// Makes requests durable, all of them or none. The owner answers each within a second or so;
+    /// without an owner they wait for the next.
     ///
     /// # Errors
-    /// [`LedgerError`] where it cannot be written.
-    pub fn request(
+    /// [`LedgerError`] where they cannot be written.
+    pub fn request_all(
         &self,
-        wish: &Wish,
+        wishes: &[Wish],
         by: &Person,
         at: Timestamp,
-    ) -> Result<RequestId, LedgerError> {
-        // One statement, so that nothing is locked for longer than SQLite takes for it: whoever stops
-        // this process must not hold up the owner.
-        requests::add(&self.db, wish, by, at).map_err(failed("recording a request"))
+    ) -> Result<Vec<RequestId>, LedgerError> {
+        requests::add_all(&self.db, wishes, by, at).map_err(failed("recording requests"))
     }
 
     /// The answer to a request, once there is one.
@@ -118,6 +116,33 @@ impl Visitor {
             let open = read::unsettled(db, after, limit)?;
             open.into_iter().map(|open| open_line(db, open)).collect()
         })
+    }
+
+    /// Every job that the ledger holds, the oldest of them one by one.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn held(&self, oldest: usize) -> Result<Held, LedgerError> {
+        self.read("reading held jobs", |db| holds::all(db, oldest))
+    }
+
+    /// Outcomes that are still to be published, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn unpublished(&self, limit: usize) -> Result<Vec<StoredOutcome>, LedgerError> {
+        self.read("reading outcomes that are not published", |db| {
+            read::unpublished(db, &Origin::ALL, limit)
+        })
+    }
+
+    /// Visits every dead letter that was not put aside, oldest first; those in doubt come last. Only
+    /// one is in memory at a time.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where the ledger cannot be read.
+    pub fn dead_letters(&self, visit: impl FnMut(DeadLetter)) -> Result<(), LedgerError> {
+        self.read("reading dead letters", |db| dead::visit(db, visit))
     }
 
     /// The ledger as a whole.
@@ -177,15 +202,21 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
         .prepare_cached("SELECT count FROM panics WHERE entity_id = ?1")?
         .query_row([entity_id.as_str()], |row| row.get(0))
         .optional()?;
+    let without_job = publications(
+        db,
+        "SELECT * FROM outcomes INDEXED BY outcomes_without_job \
+         WHERE job IS NULL AND entity_id = ?1 ORDER BY id",
+        entity_id.as_str(),
+    )?;
+    let (waits, facts) = without_job
+        .into_iter()
+        .partition(|told| told.outcome.status == Status::Waiting);
     Ok(History {
         generations,
         tombstones: tombstones::of(db, entity_id)?,
-        facts: publications(
-            db,
-            "SELECT * FROM outcomes \
-             WHERE job IS NULL AND entity_id = ?1 AND status <> 'waiting' ORDER BY id",
-            entity_id.as_str(),
-        )?,
+        facts,
+        waits,
+        held: holds::of(db, entity_id)?,
         requests: requests::about(db, entity_id)?,
         panics: panics.unwrap_or_default(),
     })
@@ -274,6 +305,7 @@ fn open_line(db: &Connection, open: OpenJob) -> Result<OpenLine, Trouble> {
 
 fn overview(db: &Connection) -> Result<Overview, Trouble> {
     let meta = open::Meta::read(db)?;
+    let on_queue = read::unpublished_count(db, Origin::Queue)?;
     Ok(Overview {
         ledger_id: meta.ledger_id,
         bound: meta.bound,
@@ -281,6 +313,7 @@ fn overview(db: &Connection) -> Result<Overview, Trouble> {
         control: read::control(db)?,
         paused_by: requests::paused_by(db)?,
         open_requests: requests::open(db, None, REQUESTS_SHOWN)?,
-        unpublished: read::unpublished_count(db)?,
+        unpublished: on_queue + read::unpublished_count(db, Origin::File)?,
+        unpublished_on_queue: on_queue,
     })
 }

@@ -5,14 +5,13 @@
 //!
 //! *What it refuses to know.* How it came to be: that is the story.
 
-use std::fmt::Write as _;
-
 use super::Known;
 use crate::app::words;
 use crate::domain::job::Job;
 use crate::domain::outcome::{DoubtReason, RULED, Status};
 use crate::domain::request::{EvidenceText, Person, Wish};
-use crate::ledger::history::{GenerationHistory, Publication, Tombstone};
+use crate::engine::ports::{Intent, Origin};
+use crate::ledger::history::{GenerationHistory, HeldHistory, Publication, Tombstone};
 use crate::wire::outcome::{BankWords, OutcomeMessage};
 
 /// Whether the money moved.
@@ -45,10 +44,25 @@ pub(super) struct Answer {
 }
 
 /// What is to be done to pay what was not paid.
-const PAY_AFTER_ALL: &str = "to pay it after all, run its file with `--again --by NAME` (the row may be corrected; the bank's \
-     list is asked first)";
+fn pay_after_all(known: &Known<'_>, intent: &Intent) -> String {
+    let id = words::tame(known.entity_id.as_str());
+    match intent.origin {
+        Origin::File => {
+            "to pay it after all, run its file with `--again --by NAME` (the row may be \
+                         corrected; the bank's list is asked first)"
+                .to_owned()
+        }
+        Origin::Queue => format!(
+            "to pay it after all, `tanda dead redrive {id} --by NAME` (the bank's list is asked first); \
+             with other content, put it into a file and run that with `--again --by NAME`"
+        ),
+    }
+}
 
 pub(super) fn of(known: &Known<'_>) -> Answer {
+    if let Some(held) = &known.history.held {
+        return waiting(known, held);
+    }
     if let Some(newest) = known.newest() {
         let last = newest
             .outcomes
@@ -84,7 +98,10 @@ fn ended(known: &Known<'_>, newest: &GenerationHistory, last: &Publication) -> A
     let at = words::moment(outcome.settled_at);
     match outcome.status {
         Status::Succeeded => succeeded(known, newest, &subject, &at, reason, bank.as_ref()),
-        Status::Rejected => rejected(&subject, &at, bank.as_ref()),
+        Status::Rejected => {
+            let todo = pay_after_all(known, &newest.intent);
+            rejected(&subject, &at, bank.as_ref(), &todo)
+        }
         // Neither is final, so that neither ends a job.
         Status::InDoubt | Status::Waiting => begun(known, newest),
         Status::NotSent | Status::Invalid | Status::Conflict => Answer {
@@ -94,7 +111,7 @@ fn ended(known: &Known<'_>, newest: &GenerationHistory, last: &Publication) -> A
                 "not sent. No money moved ({subject}): {}.",
                 why_not_sent(known, newest, outcome.status, reason, &at)
             ),
-            todo: Some(PAY_AFTER_ALL.to_owned()),
+            todo: Some(pay_after_all(known, &newest.intent)),
         },
     }
 }
@@ -146,8 +163,8 @@ fn succeeded(
     }
 }
 
-fn rejected(subject: &str, at: &str, bank: Option<&BankWords>) -> Answer {
-    let said = bank.map_or_else(|| "it did not say why".to_owned(), bank_said);
+fn rejected(subject: &str, at: &str, bank: Option<&BankWords>, pay_after_all: &str) -> Answer {
+    let said = bank.map_or_else(|| "it did not say why".to_owned(), words::of_bank);
     let log_id = bank.and_then(|bank| bank.log_id.as_deref());
     let ask = match log_id {
         Some(log_id) => format!("ask the bank's support with {}", words::tame(log_id)),
@@ -160,28 +177,9 @@ fn rejected(subject: &str, at: &str, bank: Option<&BankWords>) -> Answer {
             "rejected. No money moved ({subject}): the bank refused it on {at}: {said}."
         ),
         todo: Some(format!(
-            "where its words do not say enough, {ask}; {PAY_AFTER_ALL}"
+            "where its words do not say enough, {ask}; {pay_after_all}"
         )),
     }
-}
-
-fn bank_said(bank: &BankWords) -> String {
-    let mut text = bank.message.as_deref().map_or_else(String::new, |message| {
-        format!("\"{}\"", words::tame(message))
-    });
-    for error in &bank.errors {
-        let at = error
-            .path
-            .as_deref()
-            .map_or_else(String::new, |path| format!(" at {path}"));
-        let comma = if text.is_empty() { "" } else { ", " };
-        let line = format!("{comma}{}{at} \"{}\"", error.error_code, error.message);
-        text.push_str(&words::tame(&line));
-    }
-    if let Some(status) = bank.http_status {
-        write!(text, " (HTTP {status})").expect("a string takes it");
-    }
-    text
 }
 
 fn why_not_sent(
@@ -278,6 +276,43 @@ fn next_of_doubt(known: &Known<'_>, newest: &GenerationHistory) -> String {
     )
 }
 
+fn waiting(known: &Known<'_>, held: &HeldHistory) -> Answer {
+    let ago = words::span(known.now.since(held.since));
+    let since = words::moment(held.since);
+    let subject = subject(known, &held.intent.job);
+    let mut before = Vec::new();
+    if let Some(behind) = &held.behind {
+        let behind = words::tame(behind.as_str());
+        before.push(format!("{behind}, which is in doubt or being sent"));
+    }
+    if held.held_before > 0 {
+        before.push(words::counted(
+            held.held_before,
+            "held job before it",
+            "held jobs before it",
+        ));
+    }
+    let before = if before.is_empty() {
+        "others of its card; it is the next".to_owned()
+    } else {
+        before.join(", and ")
+    };
+    let todo = if known.is_owned {
+        "nothing: it goes on by itself once those before it are through"
+    } else {
+        "nothing is running: the next `tanda worker` goes on with it, or `tanda run`"
+    };
+    Answer {
+        status: Status::Waiting.as_str(),
+        moved: Moved::No,
+        sentence: format!(
+            "WAITING since {since} ({ago} ago). No money moved yet ({subject}): the ledger holds it behind \
+             {before}."
+        ),
+        todo: Some(todo.to_owned()),
+    }
+}
+
 fn released(known: &Known<'_>, newest: &GenerationHistory, reason: &str) -> Answer {
     let at = words::moment(newest.intent.at.wall);
     let subject = subject(known, &newest.intent.job);
@@ -286,9 +321,15 @@ fn released(known: &Known<'_>, newest: &GenerationHistory, reason: &str) -> Answ
         moved: Moved::No,
         sentence: format!(
             "not sent yet. No money moved ({subject}): it was begun on {at}, the bank provably did not \
-             execute it ({reason}), and it was given back when the run stopped."
+             execute it ({reason}), and it was given back."
         ),
-        todo: Some("run its file again".to_owned()),
+        todo: Some(
+            match newest.intent.origin {
+                Origin::File => "run its file again",
+                Origin::Queue => "nothing: it comes again from the queue while a worker runs",
+            }
+            .to_owned(),
+        ),
     }
 }
 

@@ -8,16 +8,19 @@
 //! ```text
 //! entity_id, status, money_moved ("once", "more_than_once", "no", "perhaps"), person_needed,
 //! owned, panics, answer, to_do
-//! generations[]  generation, source, line, again_by, card (shortened), operation,
-//!                amount {amount, currency}, description, not_after, idempotency_key, body_sha256,
-//!                received_at, begun_at, doubt_reason, person_needed
+//! held           since, generation, held_before, behind, origin, source, line, batch_id
+//! waits[]        as outcomes[]: what was said when the ledger took it over
+//! generations[]  generation, origin ("file", "queue"), source, line, batch_id, again_by,
+//!                card (shortened), operation, amount {amount, currency}, description, not_after,
+//!                idempotency_key, body_sha256, received_at, begun_at, doubt_reason, person_needed
 //!   attempts[]   number, began, ended, verdict, cause, http_status, message, error_codes[], log_id,
 //!                spent
 //!   asks[]       began, ended, finding, evidence
 //!   outcomes[]   event_id, status, final, reason, operation_id, settled_at, published_at
 //! tombstones[]   generation, status, reason, event_id, begun_at, settled_at
 //! other_messages[]  as outcomes[]
-//! requests[]     number, asks, by, at, ruling, evidence, accepted, answer, answered_at
+//! requests[]     number, asks, by, at, ruling, evidence, generation, event_id, accepted, answer,
+//!                answered_at
 //! ```
 //!
 //! `status` is one of the statuses, or `being_sent`, `interrupted`, `cancelled_before_it_came`,
@@ -29,11 +32,12 @@ use serde_json::{Value, json};
 use super::Known;
 use super::answer::Answer;
 use crate::app::words;
+use crate::domain::job::EntityId;
 use crate::domain::request::{Person, Request, Ruling, Wish};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Verdict;
 use crate::engine::ports::{self, AttemptNote};
-use crate::ledger::history::{AskRecord, GenerationHistory, Publication, Tombstone};
+use crate::ledger::history::{AskRecord, GenerationHistory, HeldHistory, Publication, Tombstone};
 use crate::wire::outcome::OutcomeMessage;
 
 pub(super) fn object(known: &Known<'_>, answer: &Answer) -> Value {
@@ -47,6 +51,8 @@ pub(super) fn object(known: &Known<'_>, answer: &Answer) -> Value {
         "panics": history.panics,
         "answer": answer.sentence,
         "to_do": answer.todo,
+        "held": history.held.as_ref().map(held),
+        "waits": history.waits.iter().map(outcome).collect::<Vec<_>>(),
         "generations": history.generations.iter().map(generation).collect::<Vec<_>>(),
         "tombstones": history.tombstones.iter().map(tombstone).collect::<Vec<_>>(),
         "other_messages": history.facts.iter().map(outcome).collect::<Vec<_>>(),
@@ -63,13 +69,29 @@ fn needs_person(generation: &GenerationHistory) -> bool {
     generation.person_needed && !is_over
 }
 
+fn held(held: &HeldHistory) -> Value {
+    let intent = &held.intent;
+    json!({
+        "since": time(held.since),
+        "generation": intent.generation.get(),
+        "held_before": held.held_before,
+        "behind": held.behind.as_ref().map(EntityId::as_str),
+        "origin": intent.origin.as_str(),
+        "source": intent.source,
+        "line": intent.line,
+        "batch_id": intent.envelope.batch_id,
+    })
+}
+
 fn generation(generation: &GenerationHistory) -> Value {
     let intent = &generation.intent;
     let job = &intent.job;
     json!({
         "generation": intent.generation.get(),
+        "origin": intent.origin.as_str(),
         "source": intent.source,
         "line": intent.line,
+        "batch_id": intent.envelope.batch_id,
         "again_by": intent.again_by.as_ref().map(Person::as_str),
         "card": job.card_id.to_string(),
         "operation": job.operation.as_str(),
@@ -158,6 +180,13 @@ fn request((request, answer): &(Request, Option<ports::Answer>)) -> Value {
         | Wish::Resume
         | Wish::Redrive { .. } => (None, None),
     };
+    let (generation, event_id) = match &request.wish {
+        Wish::Redrive { generation, .. } => (Some(generation.get()), None),
+        Wish::Discard { event_id, .. } => (None, Some(event_id.to_string())),
+        Wish::Cancel(_) | Wish::Settle { .. } | Wish::Reconcile(_) | Wish::Pause | Wish::Resume => {
+            (None, None)
+        }
+    };
     json!({
         "number": request.id.get(),
         "asks": request.wish.as_str(),
@@ -165,6 +194,8 @@ fn request((request, answer): &(Request, Option<ports::Answer>)) -> Value {
         "at": time(request.at),
         "ruling": ruling,
         "evidence": evidence,
+        "generation": generation,
+        "event_id": event_id,
         "accepted": answer.as_ref().map(|answer| answer.accepted),
         "answer": answer.as_ref().map(|answer| answer.words.as_str()),
         "answered_at": answer.as_ref().map(|answer| time(answer.at)),

@@ -23,10 +23,11 @@ use crate::app::config::Config;
 use crate::app::exit::{Exit, Failure};
 use crate::app::words;
 use crate::domain::job::EntityId;
+use crate::domain::key::Generation;
 use crate::domain::money::Currencies;
 use crate::domain::time::Timestamp;
 use crate::engine::SystemClock;
-use crate::engine::ports::Clock as _;
+use crate::engine::ports::{Clock as _, Intent};
 use crate::ledger::Visitor;
 use crate::ledger::history::{GenerationHistory, History};
 
@@ -50,6 +51,12 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
+    /// What is or was to be sent last.
+    fn intent(&self) -> Option<&Intent> {
+        let held = self.history.held.as_ref().map(|held| &held.intent);
+        held.or_else(|| self.newest().map(|newest| &newest.intent))
+    }
+
     fn newest(&self) -> Option<&GenerationHistory> {
         self.history.generations.last()
     }
@@ -118,8 +125,8 @@ fn text(known: &Known<'_>, answer: &Answer) -> String {
         writeln!(text, "To do: {todo}").expect("a string takes it");
     }
     text.push('\n');
-    if let Some(newest) = known.newest() {
-        push_job(&mut text, known, newest);
+    if let Some(intent) = known.intent() {
+        push_job(&mut text, known, intent);
     }
     text.push_str("What happened (times are UTC):\n");
     for event in story::of(known) {
@@ -137,18 +144,17 @@ fn text(known: &Known<'_>, answer: &Answer) -> String {
     text
 }
 
-fn push_job(text: &mut String, known: &Known<'_>, generation: &GenerationHistory) {
-    let intent = &generation.intent;
+fn push_job(text: &mut String, known: &Known<'_>, intent: &Intent) {
     let mut rows = vec![("job", answer::subject(known, &intent.job))];
     if let Some(description) = &intent.job.description {
         rows.push(("text", format!("\"{}\"", words::tame(description))));
     }
-    rows.push(("from", story::origin(&intent.source, intent.line)));
+    rows.push(("from", story::origin(intent)));
     if let Some(not_after) = intent.job.not_after {
         rows.push(("not after", words::moment(not_after)));
     }
     rows.push(("key", format!("{} (for the bank's support)", intent.key)));
-    if known.history.generations.len() + known.history.tombstones.len() > 1 {
+    if intent.generation != Generation::FIRST {
         rows.push(("generation", intent.generation.to_string()));
     }
     for (name, value) in rows {

@@ -13,7 +13,7 @@ use crate::domain::outcome::Status;
 use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Verdict;
-use crate::engine::ports::{Answer, AttemptNote};
+use crate::engine::ports::{Answer, AttemptNote, Intent, Origin};
 use crate::ledger::history::{AskRecord, GenerationHistory, Publication, Tombstone};
 use crate::wire::outcome::OutcomeMessage;
 
@@ -32,6 +32,17 @@ pub(super) fn of(known: &Known<'_>) -> Vec<Event> {
     }
     for generation in &history.generations {
         push_generation(&mut events, generation);
+    }
+    if let Some(held) = &history.held {
+        events.push(Event {
+            at: held.intent.received_at,
+            text: format!("came from {}", origin(&held.intent)),
+        });
+    }
+    for told in &history.waits {
+        let held = history.held.as_ref().map(|held| held.intent.generation);
+        let is_held = held.is_some() && held == told.outcome.generation;
+        events.push(of_outcome(told, (!is_held).then_some("it waits no more")));
     }
     for fact in &history.facts {
         events.push(Event {
@@ -72,16 +83,21 @@ fn fold(events: Vec<Event>) -> Vec<Event> {
 }
 
 /// Where a job came from.
-pub(super) fn origin(source: &str, line: Option<u64>) -> String {
-    let source = if source.is_empty() {
-        "a source that is not on record".to_owned()
-    } else {
-        words::tame(source)
+pub(super) fn origin(intent: &Intent) -> String {
+    let source = words::tame(&intent.source);
+    let mut text = match (intent.origin, source.as_str()) {
+        (Origin::File, "") => "a source that is not on record".to_owned(),
+        (Origin::File, _) => source,
+        (Origin::Queue, _) => format!("the queue {source}"),
     };
-    match line {
-        Some(line) => format!("{source}, line {line}"),
-        None => source,
+    if let Some(line) = intent.line {
+        write!(text, ", line {line}").expect("a string takes it");
     }
+    if let Some(batch) = &intent.envelope.batch_id {
+        let batch = words::tame(batch);
+        write!(text, ", batch {batch}").expect("a string takes it");
+    }
+    text
 }
 
 fn push_tombstone(events: &mut Vec<Event>, tombstone: &Tombstone) {
@@ -108,7 +124,7 @@ fn push_generation(events: &mut Vec<Event>, generation: &GenerationHistory) {
     let intent = &generation.intent;
     events.push(Event {
         at: intent.received_at,
-        text: format!("came from {}", origin(&intent.source, intent.line)),
+        text: format!("came from {}", origin(intent)),
     });
     let again = intent.again_by.as_ref().map_or_else(String::new, |by| {
         let by = words::tame(by.as_str());
@@ -132,10 +148,11 @@ fn push_generation(events: &mut Vec<Event>, generation: &GenerationHistory) {
         .iter()
         .filter(|told| !told.outcome.status.is_final())
     {
-        let overtaken = generation
+        let is_overtaken = generation
             .outcomes
             .iter()
             .any(|told| told.outcome.status.is_final());
+        let overtaken = is_overtaken.then_some("the final outcome came before");
         events.push(of_outcome(told, overtaken));
     }
     for ask in &generation.asks {
@@ -149,7 +166,7 @@ fn push_generation(events: &mut Vec<Event>, generation: &GenerationHistory) {
         .iter()
         .filter(|told| told.outcome.status.is_final())
     {
-        events.push(of_outcome(told, false));
+        events.push(of_outcome(told, None));
     }
 }
 
@@ -177,7 +194,8 @@ fn of_ask(ask: &AskRecord) -> String {
     )
 }
 
-fn of_outcome(told: &Publication, overtaken: bool) -> Event {
+/// An outcome; `overtaken` says why it is not told any more.
+fn of_outcome(told: &Publication, overtaken: Option<&str>) -> Event {
     let outcome = &told.outcome;
     let message = OutcomeMessage::decode(&outcome.body);
     let reason = message.and_then(|message| message.reason);
@@ -200,12 +218,15 @@ fn of_outcome(told: &Publication, overtaken: bool) -> Event {
     }
 }
 
-fn publication(told: &Publication, overtaken: bool) -> String {
+fn publication(told: &Publication, overtaken: Option<&str>) -> String {
     let event_id = told.outcome.event_id;
-    match told.published_at {
-        Some(at) => format!("told on {} as event {event_id}", words::moment(at)),
-        None if overtaken => format!("event {event_id}, not told: the final outcome came before"),
-        None => format!("event {event_id}, not told yet"),
+    match (told.published_at, overtaken) {
+        (Some(at), _) => format!("told on {} as event {event_id}", words::moment(at)),
+        (None, Some(why)) => format!("event {event_id}, not told: {why}"),
+        (None, None) if told.outcome.origin == Origin::Queue => {
+            format!("event {event_id}, not told yet: a worker publishes it")
+        }
+        (None, None) => format!("event {event_id}, not told yet"),
     }
 }
 
@@ -227,7 +248,7 @@ fn of_fact(known: &Known<'_>, fact: &Publication) -> String {
     if let Some(asked) = message.and_then(|message| content_of(known, &message)) {
         write!(text, "; it asked for {asked}").expect("a string takes it");
     }
-    write!(text, "; {}", publication(fact, false)).expect("a string takes it");
+    write!(text, "; {}", publication(fact, None)).expect("a string takes it");
     text
 }
 

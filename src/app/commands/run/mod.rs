@@ -6,7 +6,6 @@
 //!
 //! *What it refuses to know.* How a row is read, sent or recorded.
 
-mod confirm;
 mod patience;
 mod progress;
 mod report;
@@ -26,7 +25,7 @@ use self::standing::{Accounts, Ended, walk};
 use super::expect::Expectation;
 use super::intake::{self, Taken, reading_rules};
 use super::requests::person;
-use super::{reading, say, say_json};
+use super::{confirm, say, say_json};
 use crate::app::cli::RunArgs;
 use crate::app::compose::{self, House, Simulation};
 use crate::app::config::{Config, OnePersonRun};
@@ -62,7 +61,8 @@ pub(in crate::app) async fn run(config: Option<&Path>, args: RunArgs) -> Result<
     demand_consent(&args)?;
     let results = results_path(&args);
     check_places(&args, &results)?;
-    let Some(taken) = take_file(&args, &config.spool_dir(), &rules)? else {
+    let spool_dir = config.spool_dir();
+    let Some(taken) = intake::take_fit(&args.file, &args.reading, &spool_dir, &rules)? else {
         return Ok(Exit::Input);
     };
     let checked = &taken.checked;
@@ -188,39 +188,6 @@ fn check_places(args: &RunArgs, results: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     files::results::check_place(results, &args.file).map_err(|error| unwritable(error.into()))
-}
-
-/// A private copy of the file and what it holds; none where it is not fit to be sent, which has
-/// then been said.
-fn take_file(
-    args: &RunArgs,
-    spool_dir: &Path,
-    rules: &ReadingRules,
-) -> Result<Option<Taken>, Failure> {
-    let taken = match intake::take(&args.file, spool_dir, rules)? {
-        Ok(taken) => taken,
-        Err(refusal) => {
-            tell(&format!("refused {refusal}\nNothing was sent.\n"));
-            return Ok(None);
-        }
-    };
-    let checked = &taken.checked;
-    if checked.is_clean() {
-        return Ok(Some(taken));
-    }
-    let written = intake::write_errors(&args.reading, &taken, rules)?;
-    tell(&reading::errors(&args.file, checked, report::ERRORS_SHOWN));
-    tell(&reading::to_fix(
-        &args.file,
-        checked,
-        &args.reading,
-        written,
-    ));
-    if args.reading.valid_only && checked.ok > 0 {
-        return Ok(Some(taken));
-    }
-    tell("Nothing was sent: fix the file and run it again.\n");
-    Ok(None)
 }
 
 /// How the rows of the file stand before the run.

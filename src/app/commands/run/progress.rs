@@ -6,18 +6,18 @@
 //!
 //! *What it refuses to know.* Single jobs.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::sync::watch;
 
+use crate::app::commands::bar::{Bar, DRAW_EVERY, LINE_EVERY};
 use crate::app::pauses::{Circumstances, Words};
-use crate::app::streams::{show_bar, tell};
+use crate::app::streams::tell;
 use crate::domain::outcome::Status;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::{Origin, Sink, SinkError, StoredOutcome};
@@ -25,20 +25,9 @@ use crate::engine::{Pause, PauseCause};
 use crate::files::RowCounts;
 use crate::wire::outcome::OutcomeMessage;
 
-/// How often the bar is drawn: often enough to look alive.
-const DRAW_EVERY: Duration = Duration::from_millis(200);
-/// How often a line is written where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
 /// A 429 that ends sooner is told only by the lines that come anyway: a bank may ask for a second's
 /// rest a hundred times in a run.
 const REST_TOLD: Duration = LINE_EVERY;
-
-/// While rows flow. The message has lines of its own, so that nothing is cut off where a terminal
-/// is narrow.
-const BAR: &str = "{bar:30} {pos}/{len} rows  {rate}  {eta} left\n{msg}";
-/// While they are held: a rate and an end would be guesses.
-const BAR_HELD: &str = "{bar:30} {pos}/{len} rows\n{msg}";
 
 /// Counts what became true since this run began; what an earlier run left is told elsewhere.
 #[derive(Debug)]
@@ -152,41 +141,15 @@ pub(super) async fn show(watched: Watched) {
 }
 
 async fn draw_bar(watched: &Watched) {
-    let bar = ProgressBar::with_draw_target(Some(watched.rows), ProgressDrawTarget::stderr());
-    let (flowing, held) = (style(BAR), style(BAR_HELD));
-    let shown = Shown(bar);
-    show_bar(Some(shown.0.clone()));
+    let bar = Bar::show(watched.rows);
     let mut ticks = tokio::time::interval(DRAW_EVERY);
     loop {
         ticks.tick().await;
         let words = watched.words();
-        let style = if words.is_some() { &held } else { &flowing };
-        shown.0.set_style(style.clone());
-        shown.0.set_position(watched.answered());
+        let is_held = words.is_some();
         let held = words.map(|words| format!("\n{}", words.wrapped()));
         let message = watched.message() + &held.unwrap_or_default();
-        shown.0.set_message(message);
-    }
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
-        .expect("the template is a constant, and is tested")
-        .with_key(
-            "rate",
-            |state: &ProgressState, text: &mut dyn fmt::Write| {
-                write!(text, "{:.0}/s", state.per_sec()).ok();
-            },
-        )
-}
-
-/// The bar on the screen; it goes with the display.
-struct Shown(ProgressBar);
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        show_bar(None);
-        self.0.finish_and_clear();
+        bar.draw(watched.answered(), is_held, message);
     }
 }
 
@@ -222,16 +185,4 @@ async fn write_lines(watched: &Watched) {
 fn is_told_at_once(pause: &Pause) -> bool {
     let rest = pause.until.map(|until| pause.since.until(until));
     pause.cause != PauseCause::RateLimited || rest.is_some_and(|rest| rest >= REST_TOLD)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_has_a_template_that_can_be_drawn() {
-        for template in [BAR, BAR_HELD] {
-            assert!(ProgressStyle::with_template(template).is_ok());
-        }
-    }
 }

@@ -9,15 +9,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::standing::Accounts;
-use crate::app::commands::reading::{decimal_words, notices, push_totals, skipped_words};
+use crate::app::commands::reading::{self, push_totals};
 use crate::domain::money::Currencies;
 use crate::domain::outcome::Status;
 use crate::files::Checked;
 use crate::files::refusal::shown;
 use crate::wire::check::totals_shape;
-
-/// Most errors that are printed; all are counted.
-pub(super) const ERRORS_SHOWN: usize = 50;
 
 /// What the file holds, before anything is sent, and for which bank; none is the simulated one.
 pub(super) fn preview(
@@ -27,20 +24,11 @@ pub(super) fn preview(
     currencies: &Currencies,
     bank: Option<&str>,
 ) -> String {
-    let rows = if checked.rows == 1 { "row" } else { "rows" };
-    let mut text = format!("{}: {} {rows}", shown(file), checked.rows);
-    if checked.skipped() > 0 {
-        write!(text, ", {}", skipped_words(checked)).expect("a string takes it");
-    }
-    match bank {
-        Some(url) => writeln!(text, ", for the bank at {url}"),
-        None => writeln!(text, ", for the simulated bank: no real money moves"),
-    }
-    .expect("a string takes it");
-    writeln!(text, "  {}", decimal_words(&checked.decimal)).expect("a string takes it");
-    push_left_out(&mut text, checked);
-    push_totals(&mut text, "  ", &checked.totals, currencies);
-    text.push_str(&notices(checked));
+    let whither = bank.map_or_else(
+        || "for the simulated bank: no real money moves".to_owned(),
+        |url| format!("for the bank at {url}"),
+    );
+    let mut text = reading::preview(file, checked, currencies, &whither);
     for (status, words) in [
         (Status::Succeeded, "done before, not paid again"),
         (
@@ -72,19 +60,6 @@ pub(super) fn preview(
         push_totals(&mut text, "    ", &moves_now, currencies);
     }
     text
-}
-
-/// What --valid-only leaves out, loudly.
-fn push_left_out(text: &mut String, checked: &Checked) {
-    let bad = checked.bad_rows();
-    if bad > 0 {
-        let of = checked.rows;
-        writeln!(
-            text,
-            "  LEFT OUT: {bad} of {of} rows are wrong and will not be sent (--valid-only). The others:"
-        )
-        .expect("a string takes it");
-    }
 }
 
 /// How a run ended.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::app::commands::intake::{CHUNK_ROWS, Taken};
 use crate::app::exit::{Exit, Failure};
 use crate::domain::job::{Job, Operation};
-use crate::domain::money::{Amount, Currency, Totals};
+use crate::domain::money::{Amount, Totals};
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::engine::ports::{Ledger, Sight, Standing, StoredOutcome};
 use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowContent, RowResult};
@@ -209,16 +209,9 @@ fn told_by(outcome: &StoredOutcome) -> RowStanding {
         return stands(outcome.status, result);
     };
     RowStanding {
-        told: operation_and_amount(&message),
+        told: message.asked_for(),
         ..stands(outcome.status, RowResult::from_outcome(&message))
     }
-}
-
-fn operation_and_amount(message: &OutcomeMessage) -> Option<(Operation, Amount)> {
-    let operation = Operation::parse(message.operation.as_deref()?)?;
-    let money = message.amount.as_ref()?;
-    let amount = Amount::new(money.amount, Currency::parse(&money.currency)?)?;
-    Some((operation, amount))
 }
 
 /// A row that has not begun: behind a job in doubt on its card, or the run was stopped.

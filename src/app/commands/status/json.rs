@@ -12,9 +12,13 @@
 //! jobs[]                the oldest in doubt: entity_id, generation, source, line, card (shortened),
 //!                       operation, amount {amount, currency}, begun_at, in_doubt_since, reason,
 //!                       person_needed, attempts, asks, last_ask {began, ended, finding, evidence}
-//! held                  by, since
+//! held                  count, totals[], jobs[]: the oldest: entity_id, generation, source, line,
+//!                       card (shortened), operation, amount {amount, currency}, held_since
+//! paused                by, since
 //! open_requests[]       number, asks, entity_id, by, at (at most 100)
 //! unpublished           outcomes that are not told yet
+//! unpublished_on_queue  of these, for the results queue: a worker publishes them
+//! unpublished_outcomes[]  the oldest: event_id, entity_id, status, at, origin ("file", "queue")
 //! positive_control      entity_id, seen_at
 //! ledger                id, commit, namespace, bank
 //! ```
@@ -25,7 +29,8 @@ use super::Standing;
 use crate::domain::job::EntityId;
 use crate::domain::money::Totals;
 use crate::domain::outcome::DoubtReason;
-use crate::ledger::history::OpenLine;
+use crate::engine::ports::StoredOutcome;
+use crate::ledger::history::{HeldLine, OpenLine};
 
 pub(super) fn object(standing: &Standing<'_>) -> Value {
     let (open, overview) = (standing.open, standing.overview);
@@ -43,6 +48,11 @@ pub(super) fn object(standing: &Standing<'_>) -> Value {
             "totals": totals(&open.begun),
         },
         "jobs": open.lines.iter().map(line).collect::<Vec<_>>(),
+        "held": {
+            "count": standing.held.totals.count(),
+            "totals": totals(&standing.held.totals),
+            "jobs": standing.held.oldest.iter().map(held).collect::<Vec<_>>(),
+        },
         "paused": overview.paused_by.as_ref().map(|(by, since)| json!({
             "by": by.as_str(),
             "since": since.to_string(),
@@ -55,6 +65,8 @@ pub(super) fn object(standing: &Standing<'_>) -> Value {
             "at": request.at.to_string(),
         })).collect::<Vec<_>>(),
         "unpublished": overview.unpublished,
+        "unpublished_on_queue": overview.unpublished_on_queue,
+        "unpublished_outcomes": standing.untold.iter().map(untold).collect::<Vec<_>>(),
         "positive_control": overview.control.as_ref().map(|control| json!({
             "entity_id": control.entity_id.as_str(),
             "seen_at": control.seen_at.to_string(),
@@ -89,6 +101,30 @@ fn totals(totals: &Totals) -> Vec<Value> {
         })
     });
     sums.collect()
+}
+
+fn held(held: &HeldLine) -> Value {
+    let job = &held.job;
+    json!({
+        "entity_id": job.entity_id.as_str(),
+        "generation": held.generation.get(),
+        "source": held.source,
+        "line": held.line,
+        "card": job.card_id.to_string(),
+        "operation": job.operation.as_str(),
+        "amount": { "amount": job.amount.minor(), "currency": job.amount.currency().as_str() },
+        "held_since": held.since.to_string(),
+    })
+}
+
+fn untold(outcome: &StoredOutcome) -> Value {
+    json!({
+        "event_id": outcome.event_id.to_string(),
+        "entity_id": outcome.entity_id.as_ref().map(EntityId::as_str),
+        "status": outcome.status.as_str(),
+        "at": outcome.settled_at.to_string(),
+        "origin": outcome.origin.as_str(),
+    })
 }
 
 fn line(line: &OpenLine) -> Value {

@@ -1,9 +1,9 @@
-//! `tanda status`: what is in doubt, with its money, and how the ledger stands.
+//! `tanda status`: what is in doubt or waits, with its money, and how the ledger stands.
 //!
 //! *What it promises.* Sums are kept apart per currency and operation and are exact, however many jobs
 //! are open, in memory that does not grow with them (I11). Needs no bank and no token, and works
-//! beside a process that owns the ledger. Exit code 0 where nothing is in doubt, 7 where something
-//! is, a job that a dead process left behind included.
+//! beside a process that owns the ledger. Exit code 0 where nothing is in doubt or waits, 7 where
+//! something does, a job that a dead process left behind included.
 //!
 //! *What it refuses to know.* The whole story of one job: that is `explain`.
 //!
@@ -11,6 +11,8 @@
 
 mod json;
 mod text;
+
+use std::time::Duration;
 
 use clap::Args;
 
@@ -20,18 +22,22 @@ use crate::app::exit::{Exit, Failure};
 use crate::domain::money::{Currencies, Totals};
 use crate::domain::time::Timestamp;
 use crate::engine::SystemClock;
-use crate::engine::ports::{Clock as _, JobRef};
+use crate::engine::ports::{Clock as _, JobRef, StoredOutcome};
 use crate::ledger::Visitor;
-use crate::ledger::history::{OpenLine, Overview};
+use crate::ledger::history::{Held, OpenLine, Overview};
 
 /// Open jobs read from the ledger at once: each comes with its attempts and asks.
 const PAGE_JOBS: usize = 256;
 /// Jobs that are shown unless asked otherwise: a screen.
 const LINES_SHOWN: usize = 20;
 
+/// How long an outcome is on its way at most, beside a process that publishes.
+const ON_ITS_WAY: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Args)]
 pub(in crate::app) struct StatusArgs {
-    /// How many of the oldest jobs in doubt are shown; all are counted
+    /// How many of the oldest jobs in doubt are shown, of those that wait, and of outcomes that are not
+    /// told yet; all are counted
     #[arg(long, value_name = "N", default_value_t = LINES_SHOWN)]
     limit: usize,
     /// As one JSON object
@@ -56,6 +62,9 @@ struct Open {
 struct Standing<'a> {
     overview: &'a Overview,
     open: &'a Open,
+    held: &'a Held,
+    /// The oldest outcomes that are not published.
+    untold: &'a [StoredOutcome],
     is_owned: bool,
     now: Timestamp,
     currencies: &'a Currencies,
@@ -86,12 +95,19 @@ pub(in crate::app) fn status(config: &Config, args: &StatusArgs) -> Result<Exit,
     // Looked at first: what a process has finished meanwhile is on record when the jobs are read.
     let is_owned = visitor.is_owned().map_err(unreadable)?;
     let open = read_open(&visitor, is_owned, args.limit)?;
+    let held = visitor.held(args.limit).map_err(unreadable)?;
+    let now = SystemClock.wall();
+    let mut untold = visitor.unpublished(args.limit).map_err(unreadable)?;
+    // Beside a process that publishes, what has just come to be is on its way.
+    untold.retain(|outcome| !is_owned || now.since(outcome.settled_at) >= ON_ITS_WAY);
     let overview = visitor.overview().map_err(unreadable)?;
     let standing = Standing {
         overview: &overview,
         open: &open,
+        held: &held,
+        untold: &untold,
         is_owned,
-        now: SystemClock.wall(),
+        now,
         currencies: &currencies,
     };
     if args.json {
@@ -99,7 +115,7 @@ pub(in crate::app) fn status(config: &Config, args: &StatusArgs) -> Result<Exit,
     } else {
         say(&text::of(&standing));
     }
-    Ok(if standing.is_in_doubt() {
+    Ok(if standing.is_in_doubt() || !held.totals.is_empty() {
         Exit::SomeOpen
     } else {
         Exit::Done

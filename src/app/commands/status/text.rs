@@ -16,6 +16,7 @@ pub(super) fn of(standing: &Standing<'_>) -> String {
     push_doubts(&mut text, standing);
     push_begun(&mut text, standing);
     push_lines(&mut text, standing);
+    push_held(&mut text, standing);
     push_rest(&mut text, standing);
     text
 }
@@ -79,6 +80,7 @@ fn push_begun(text: &mut String, standing: &Standing<'_>) {
 fn push_totals(text: &mut String, standing: &Standing<'_>, totals: &Totals) {
     for (currency, operation, sum) in totals.iter() {
         let money = words::money(standing.currencies, currency, sum.minor);
+        let operation = operation.as_str();
         let line = format!("  {operation:<10} {:>9}   {money}", sum.count);
         push(text, &line);
     }
@@ -94,11 +96,7 @@ fn push_lines(text: &mut String, standing: &Standing<'_>) {
     for line in lines {
         push_line(text, standing, line);
     }
-    let shown = u64::try_from(lines.len()).unwrap_or(u64::MAX);
-    let more = standing.shown_count().saturating_sub(shown);
-    if more > 0 {
-        push(text, &format!("  … and {more} more (--limit N shows more)"));
-    }
+    push_more(text, lines.len(), standing.shown_count());
     push(
         text,
         "`tanda explain ENTITY_ID` tells everything about one of them.",
@@ -141,6 +139,51 @@ fn push_line(text: &mut String, standing: &Standing<'_>, line: &OpenLine) {
     push(text, &format!("      next: {next}"));
 }
 
+fn push_held(text: &mut String, standing: &Standing<'_>) {
+    let held = standing.held;
+    if held.totals.is_empty() {
+        return;
+    }
+    let jobs = words::counted(held.totals.count(), "job is", "jobs are");
+    let next = if standing.is_owned {
+        "they go on by themselves, in their order, once those before them are through"
+    } else {
+        "nothing is running: the next `tanda worker` goes on with them, or `tanda run`"
+    };
+    push(
+        text,
+        &format!(
+            "{jobs} WAITING in the ledger behind earlier jobs of their cards; no money moved for them \
+             yet: {next}."
+        ),
+    );
+    push_totals(text, standing, &held.totals);
+    for line in &held.oldest {
+        let job = &line.job;
+        let ago = words::span(standing.now.since(line.since));
+        push(
+            text,
+            &format!(
+                "  {}  {} of {} on card {}, waiting for {ago}",
+                words::tame(job.entity_id.as_str()),
+                job.operation,
+                words::amount(standing.currencies, job.amount),
+                job.card_id,
+            ),
+        );
+    }
+    push_more(text, held.oldest.len(), held.totals.count());
+    push(text, "");
+}
+
+fn push_more(text: &mut String, shown: usize, all: u64) {
+    let shown = u64::try_from(shown).unwrap_or(u64::MAX);
+    let more = all.saturating_sub(shown);
+    if more > 0 {
+        push(text, &format!("  … and {more} more (--limit N shows more)"));
+    }
+}
+
 fn push_rest(text: &mut String, standing: &Standing<'_>) {
     let overview = standing.overview;
     let owner = if standing.is_owned {
@@ -161,16 +204,46 @@ fn push_rest(text: &mut String, standing: &Standing<'_>) {
         let asked = format!("{}{about}: not attended to yet", words::of_request(request));
         rows.push(("request", asked));
     }
-    if overview.unpublished > 0 {
-        let outcomes = words::counted(overview.unpublished, "outcome is", "outcomes are");
-        rows.push((
-            "outcomes",
-            format!("{outcomes} not told yet; the next start tells them"),
-        ));
+    let on_queue = overview.unpublished_on_queue;
+    let of_files = overview.unpublished.saturating_sub(on_queue);
+    for (count, who) in [
+        (of_files, "the next start tells them"),
+        (
+            on_queue,
+            "for the results queue: `tanda worker` publishes them, `tanda run` does not",
+        ),
+    ] {
+        if count > 0 {
+            let outcomes = words::counted(count, "outcome is", "outcomes are");
+            rows.push(("outcomes", format!("{outcomes} not told yet; {who}")));
+        }
     }
     rows.push(("bank's list", control(standing)));
     for (name, value) in rows {
         push(text, &format!("{name:<12} {value}"));
+    }
+    push_untold(text, standing);
+}
+
+fn push_untold(text: &mut String, standing: &Standing<'_>) {
+    if standing.untold.is_empty() {
+        return;
+    }
+    push(text, "");
+    push(text, "Not told yet, the oldest:");
+    for outcome in standing.untold {
+        let name = outcome.entity_id.as_ref().map_or_else(
+            || outcome.event_id.to_string(),
+            |id| words::tame(id.as_str()),
+        );
+        let since = words::moment(outcome.settled_at);
+        push(
+            text,
+            &format!("  {name}  {}, since {since}", outcome.status),
+        );
+    }
+    if !standing.is_owned {
+        push_more(text, standing.untold.len(), standing.overview.unpublished);
     }
 }
 

@@ -47,6 +47,7 @@ pub(in crate::app) async fn worker(config: Option<&Path>) -> Result<Exit, Failur
     let (stopper, stop) = crate::engine::stop::signal();
     let signals = signals::listen(stopper, STOPPING, &mut beside)
         .map_err(|error| Failure::internal(error.into()))?;
+    beside.spawn(watch::keep_counting(house.sqlite()));
     let ended = match opening::await_bank(&house, &config, &stop).await? {
         opening::Bank::Answers => {
             let parts = Parts {
@@ -93,15 +94,14 @@ impl Parts<'_> {
         let clock = Arc::new(SystemClock);
         let source = QueueSource::start(self.broker.clone(), self.currencies, clock)
             .await
-            .map_err(compose::amqp_failure)?;
+            .map_err(|error| compose::amqp_failure(&error))?;
         let publisher = Publisher::start(self.broker)
             .await
-            .map_err(compose::amqp_failure)?;
+            .map_err(|error| compose::amqp_failure(&error))?;
         let links = [source.link(), publisher.link()];
         let (pauses, pauses_seen) = channel::channel(None);
         let about = self.config.circumstances(&self.config.bank.base_url);
         beside.spawn(watch::tell_pauses(pauses_seen.clone(), about));
-        beside.spawn(watch::keep_counting(self.house.sqlite()));
         beside.spawn(watch::keep_health(
             Arc::clone(&self.health),
             links,

@@ -18,8 +18,10 @@ use crate::app::exit::{Exit, Failure};
 use crate::app::health::{self, Health};
 use crate::app::streams::tell;
 use crate::domain::job::CardId;
+use crate::engine::PauseCause;
 use crate::engine::ports::{Bank as _, ListFault};
 use crate::engine::stop::Stop;
+use crate::telemetry;
 
 /// A card that no bank has: that it does not know it is an answer, and takes the credential.
 const NO_CARD: &str = "car_0000000000000000000000";
@@ -84,7 +86,10 @@ pub(super) async fn await_bank(
             answer = probe(house, &card_id) => answer,
         };
         let fault = match answer {
-            Ok(()) => return Ok(Bank::Answers),
+            Ok(()) => {
+                telemetry::FlowStands { causes: &[] }.emit();
+                return Ok(Bank::Answers);
+            }
             Err(fault) => fault,
         };
         match &fault {
@@ -109,6 +114,8 @@ pub(super) async fn await_bank(
             | ListFault::TooLong(_) => {}
         }
         if !std::mem::replace(&mut has_said, true) {
+            let causes = &[PauseCause::Starting.as_str()];
+            telemetry::FlowStands { causes }.emit();
             tell(&format!(
                 "waiting for {bank}: {fault}. No job is taken before it answers\n"
             ));

@@ -2,7 +2,7 @@
 //!
 //! *What it promises.* No money moves on a "y". Totals are compared as integers.
 //!
-//! *What it refuses to know.* Where the totals come from.
+//! *What it refuses to know.* Where the totals come from, and what moves them.
 
 use std::io;
 
