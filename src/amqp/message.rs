@@ -4,7 +4,7 @@
 //! trusted: texts are bounded, a wrong type is no error. What a message claims to be is compared with
 //! what it must be. Of foreign headers only named ones are carried on.
 //!
-//! *What it refuses to know.* Bodies: [`wire`](crate::wire) reads and writes them.
+//! *What it refuses to know.* Bodies: [`wire`] reads and writes them.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
