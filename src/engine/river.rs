@@ -60,6 +60,8 @@ pub(super) struct River {
     /// The receipts that each of them answers.
     replying: HashMap<Id, Arc<Receipts>>,
     chores: JoinSet<Result<(), EngineError>>,
+    /// Orders of people to jobs in doubt, until their requests are answered: one ask of the bank each.
+    ordering: JoinSet<Result<(), EngineError>>,
     marking: JoinSet<Result<(), LedgerError>>,
     signals: mpsc::Receiver<Signal>,
     /// What people ask, as the ledger shows it.
@@ -229,6 +231,7 @@ impl River {
             replies: JoinSet::new(),
             replying: HashMap::new(),
             chores: JoinSet::new(),
+            ordering: JoinSet::new(),
             marking,
             signals,
             requests,
@@ -266,7 +269,7 @@ impl River {
         let (mut river, _requests) = Self::still(ports, settings, stop).await?;
         river.takes_up_for_orders = true;
         river.attend_to_waiting().await?;
-        while !(river.flying.is_empty() && river.chores.is_empty()) {
+        while !(river.flying.is_empty() && river.chores.is_empty() && river.ordering.is_empty()) {
             let happening = river.next().await;
             river.follow(happening).await?;
         }
@@ -429,6 +432,7 @@ impl River {
             Some(request) = self.requests.recv() => Happening::Requested(request),
             Some(landed) = self.flying.join_next_with_id() => Happening::Landed(landed),
             Some(ended) = self.chores.join_next() => Happening::ChoreEnded(ended),
+            Some(ended) = self.ordering.join_next() => Happening::ChoreEnded(ended),
             Some(ended) = self.marking.join_next() => Happening::MarkingEnded(ended),
             Some(ended) = self.replies.join_next_with_id() => Happening::Replied(ended),
             Some(told) = self.telling.join_next() => Happening::Told(told),
@@ -540,7 +544,8 @@ impl River {
                 .all(|taken| taken.stand == (Stand::InDoubt { longer: true }))
         };
         let takes_no_more = self.dry || self.in_doubt >= MAX_IN_DOUBT;
-        let is_told = self.replies.is_empty() && self.telling.is_empty();
+        let is_told =
+            self.replies.is_empty() && self.telling.is_empty() && self.ordering.is_empty();
         ends && takes_no_more && is_told && self.ready.is_empty() && all_late()
     }
 
@@ -564,6 +569,7 @@ impl River {
         self.replies.shutdown().await;
         self.telling.shutdown().await;
         self.chores.shutdown().await;
+        self.ordering.shutdown().await;
         let flown = std::mem::take(&mut self.jobs).into_values();
         let replied = std::mem::take(&mut self.replying).into_values();
         for receipts in flown.map(|taken| taken.receipts).chain(replied) {

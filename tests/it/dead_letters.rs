@@ -258,7 +258,7 @@ fn i1_a_redrive_beside_a_run_is_answered_by_it_and_runs_once() {
     let busy = file(&desk, "busy.csv", &[row("E-3", "3", "3.00")]);
     let busy = ["run", &busy, "--yes", "--expect-total", "topup:COP:3.00"];
     let mut owner = Started::new(desk.command(&busy));
-    owner.until_it_says("paused");
+    owner.until_it_says("0 of 1 rows");
     let ends = ["--by", "Ana", "--yes", "--expect-count", "1"];
     let total = ["--expect-total", "topup:COP:10.00"];
     let redrive = [&["dead", "redrive", "E-1"], &ends[..], &total].concat();

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tanda::domain::job::{EntityId, Job};
+use tanda::domain::key::Generation;
 use tanda::domain::money::{Amount, Currency};
 use tanda::domain::outcome::Status;
 use tanda::domain::request::{EvidenceText, Person, RequestId, Ruling, Wish};
 use tanda::domain::time::Timestamp;
 use tanda::engine::Ended;
-use tanda::engine::ports::{Answer, Control, ListFault, Sight, Standing};
+use tanda::engine::ports::{Answer, Control, JobRef, ListFault, Sight, Standing};
 use tanda::engine::settings::Ending;
 use tanda::engine::stop::Stopper;
 use tanda::ledger::MemoryLedger;
@@ -307,6 +308,27 @@ async fn a_run_under_way_answers_what_is_asked_within_a_second() {
     })
     .await;
     assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+/// What was asked while nobody owned the ledger is answered by the next run, however short it is.
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_after_the_answer_to_who_asked_about_a_job_in_doubt() {
+    let world = left_in_doubt(Does::LoseRequest).await;
+    let job_ref = JobRef {
+        entity_id: id("a"),
+        generation: Generation::FIRST,
+    };
+    let called = world.ledger.call_person(job_ref).await;
+    called.expect("memory");
+    let again = Wish::Redrive {
+        entity_id: id("a"),
+        generation: Generation::FIRST.next(),
+    };
+    for wish in [again, Wish::Reconcile(Some(id("a")))] {
+        let request = ask(&world, wish).await;
+        assert_eq!(world.run(&[]).await, Ended::Dry);
+        assert!(!is_open(&world, request).await);
+    }
 }
 
 // ---- again ------------------------------------------------------------------------------------

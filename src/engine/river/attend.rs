@@ -205,7 +205,7 @@ impl River {
             return self.answer_request(&request, false, None, words).await;
         };
         let tower = Arc::clone(&self.tower);
-        self.chores.spawn(async move {
+        self.ordering.spawn(async move {
             carry_order(&tower, &request, generation, orders, what).await?;
             Ok(())
         });
