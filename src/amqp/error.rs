@@ -39,7 +39,7 @@ pub enum AmqpError {
     /// Another worker has this queue.
     #[error(
         "another worker has the queue {queue}: it holds {lock}, which only one can. Stop that one, or \
-         give this one a queue and a lock of its own (amqp.jobs_queue, amqp.lock_queue)"
+         give this one a queue of its own (amqp.jobs_queue)"
     )]
     Locked {
         /// The queue of jobs.

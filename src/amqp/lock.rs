@@ -13,13 +13,16 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use tokio::time::{Instant, sleep};
 
-use super::broker::{ANSWER_LIMIT, Broker, open_channel, within};
+use super::broker::{ANSWER_LIMIT, Broker, RETRY_MAX, open_channel, within};
 use super::error::{AmqpError, soft};
 use super::topology::Topology;
 use crate::telemetry;
 
 /// How long a start waits for a lock that a worker which has just died may still seem to hold.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// A lock that somebody has for so long is another worker's: our own connection, where it broke unheard, is
+/// gone after two heartbeats.
+const LOCK_LOST_AFTER: Duration = Duration::from_secs(60);
 /// Between two tries for it.
 const LOCK_RETRY: Duration = Duration::from_millis(250);
 
@@ -60,26 +63,37 @@ impl Opened {
         })
     }
 
-    /// Until it can be opened; or never, where that will not mend itself.
-    pub(super) async fn again(broker: Broker) -> Result<Self, AmqpError> {
+    /// Until it can be opened; or never, where that will not mend itself: another worker may have taken
+    /// the queue meanwhile.
+    pub(super) async fn again(broker: Broker, first: Duration) -> Result<Self, AmqpError> {
+        let mut wait = first;
         let mut waits = Broker::waits();
+        let mut locked_since: Option<Instant> = None;
         loop {
-            sleep(waits.next().unwrap_or(Duration::from_secs(30))).await;
-            match Self::open(&broker).await {
+            sleep(wait).await;
+            let opened = Self::open(&broker).await;
+            let is_locked = matches!(opened, Err(AmqpError::Locked { .. }));
+            locked_since = locked_since
+                .or_else(|| is_locked.then(Instant::now))
+                .filter(|_| is_locked);
+            let is_taken = locked_since.is_some_and(|since| since.elapsed() > LOCK_LOST_AFTER);
+            match opened {
                 Ok(opened) => return Ok(opened),
-                Err(error) if error.is_lasting() => return Err(error),
+                Err(error) if error.is_lasting() || is_taken => return Err(error),
                 Err(error) => telemetry::BrokerNotFound {
                     connection: "consuming",
                     error: &error,
                 }
                 .emit(),
             }
+            wait = waits.next().unwrap_or(RETRY_MAX);
         }
     }
 }
 
 async fn take_lock(connection: &Connection, broker: &Broker) -> Result<Channel, AmqpError> {
     let names = &broker.settings().names;
+    let lock = names.lock_queue();
     let channel = open_channel(connection).await?;
     let options = QueueDeclareOptions {
         exclusive: true,
@@ -91,8 +105,8 @@ async fn take_lock(connection: &Connection, broker: &Broker) -> Result<Channel, 
         "x-queue-type".into(),
         AMQPValue::LongString("classic".into()),
     );
-    let declared = channel.queue_declare(names.lock_queue.as_str().into(), options, arguments);
-    let doing = format!("taking the lock {}", names.lock_queue);
+    let declared = channel.queue_declare(lock.as_str().into(), options, arguments);
+    let doing = format!("taking the lock {lock}");
     match within(ANSWER_LIMIT, &doing, declared).await {
         Ok(_) => Ok(channel),
         Err(AmqpError::Failed { source, .. })
@@ -100,7 +114,7 @@ async fn take_lock(connection: &Connection, broker: &Broker) -> Result<Channel, 
         {
             Err(AmqpError::Locked {
                 queue: names.jobs_queue.clone(),
-                lock: names.lock_queue.clone(),
+                lock,
             })
         }
         Err(error) => Err(error),

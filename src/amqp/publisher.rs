@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::ExponentialBackoff;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
@@ -26,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::broker::{ANSWER_LIMIT, Broker, Link, open_channel, within};
+use super::broker::{ANSWER_LIMIT, Broker, Link, RETRY_MAX, STEADY_AFTER, open_channel, within};
 use super::error::AmqpError;
 use super::topology::Topology;
 use crate::telemetry;
@@ -203,9 +204,12 @@ enum Ended {
 impl Supervisor {
     async fn run(mut self, first: Session) {
         let mut session = first;
+        let mut waits = Broker::waits();
+        let mut careful_until = Instant::now();
         loop {
             self.link.set(true);
-            let ended = self.serve(&session).await;
+            let began = Instant::now();
+            let ended = self.serve(&session, careful_until).await;
             self.link.set(false);
             let closed = session.connection.close(200, "done".into());
             // A connection that is broken needs no farewell.
@@ -218,14 +222,18 @@ impl Supervisor {
                 }
                 .emit(),
             }
-            session = self.reopen().await;
+            if began.elapsed() > STEADY_AFTER {
+                waits = Broker::waits();
+            }
+            session = self.reopen(&mut waits).await;
+            careful_until = Instant::now() + STEADY_AFTER;
         }
     }
 
-    async fn reopen(&self) -> Session {
-        let mut waits = Broker::waits();
+    async fn reopen(&self, waits: &mut ExponentialBackoff) -> Session {
         loop {
-            match Session::open(&self.broker).await {
+            sleep(waits.next().unwrap_or(RETRY_MAX)).await;
+            match self.open_whole().await {
                 Ok(session) => {
                     telemetry::BrokerFound {
                         connection: "publishing",
@@ -239,12 +247,23 @@ impl Supervisor {
                 }
                 .emit(),
             }
-            sleep(waits.next().unwrap_or(Duration::from_secs(30))).await;
         }
     }
 
+    /// A session to exchanges and queues that are there, as far as this worker declares them: what was
+    /// published to an exchange that is gone ended the one before.
+    async fn open_whole(&self) -> Result<Session, AmqpError> {
+        let session = Session::open(&self.broker).await?;
+        let settings = self.broker.settings();
+        if settings.declare {
+            let topology = Topology::new(&settings.names, settings.results_max_length);
+            topology.declare(&session.connection).await?;
+        }
+        Ok(session)
+    }
+
     /// Serves until a channel breaks or nobody is left.
-    async fn serve(&mut self, session: &Session) -> Ended {
+    async fn serve(&mut self, session: &Session, careful_until: Instant) -> Ended {
         let mut serving = JoinSet::new();
         for channel in &session.channels {
             let desk = Desk {
@@ -252,6 +271,7 @@ impl Supervisor {
                 waiting: Arc::clone(&self.waiting),
                 broker: self.broker.clone(),
                 connection_name: "publishing",
+                careful_until,
             };
             let status = session.connection.status().clone();
             serving.spawn(desk.serve(status));
@@ -281,6 +301,9 @@ struct Desk {
     waiting: Waiting,
     broker: Broker,
     connection_name: &'static str,
+    /// Until then one at a time is in flight: what the broker refuses closes the channel, and whatever else
+    /// is in flight on it counts as not published.
+    careful_until: Instant,
 }
 
 impl Desk {
@@ -295,7 +318,9 @@ impl Desk {
             }
             let taken = {
                 let mut waiting = self.waiting.lock().await;
-                let taking = waiting.recv_many(&mut batch, BATCH_PUBLICATIONS);
+                let is_careful = Instant::now() < self.careful_until;
+                let most = if is_careful { 1 } else { BATCH_PUBLICATIONS };
+                let taking = waiting.recv_many(&mut batch, most);
                 // A connection that breaks while nothing is published must be noticed too.
                 match timeout(Duration::from_secs(1), taking).await {
                     Ok(taken) => taken,

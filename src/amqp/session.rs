@@ -105,7 +105,7 @@ impl Session {
     }
 
     /// Closes the channel: the broker has everything that is not acknowledged again, in its order.
-    pub(super) async fn close(self) -> Result<(), AmqpError> {
+    pub(super) async fn close(&self) -> Result<(), AmqpError> {
         let closed = self.channel.close(200, "giving back".into());
         within(ANSWER_LIMIT, "giving back", closed).await
     }
@@ -132,6 +132,16 @@ impl Session {
     pub(super) fn stop(&mut self) {
         self.stopped = true;
         self.prefetch = 0;
+    }
+}
+
+/// The library cancels a consumer that is dropped while its channel stands, which is never to be done
+/// (see [`Session::stop`]): there it is left to the end of the connection.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.consumer.take().filter(|_| self.is_up()) {
+            std::mem::forget(consumer);
+        }
     }
 }
 

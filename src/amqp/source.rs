@@ -24,12 +24,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use backon::ExponentialBackoff;
 use lapin::BasicProperties;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::broker::{ANSWER_LIMIT, Broker, Link};
+use super::broker::{ANSWER_LIMIT, Broker, Link, STEADY_AFTER};
 use super::error::AmqpError;
 use super::lock::Opened;
 use super::message;
@@ -153,7 +154,10 @@ impl QueueSource {
             opened: Some(opened),
             session: None,
             opening: JoinSet::new(),
-            read_last: (0, Instant::now()),
+            waits: Broker::waits(),
+            opened_at: Instant::now(),
+            unread: VecDeque::new(),
+            reads: 0,
         };
         let mut task = JoinSet::new();
         task.spawn(supervisor.run());
@@ -292,6 +296,7 @@ impl Source for QueueSource {
         // What was on its way is void and comes again.
         self.stash.clear();
         while let Ok(event) = self.events.try_recv() {
+            self.shared.reads.fetch_add(1, Ordering::AcqRel);
             if let Event::Failed(_) = event {
                 telemetry::BrokerLost {
                     connection: "consuming",
@@ -334,10 +339,11 @@ impl Receipt for QueueReceipt {
 
     async fn back(self: Box<Self>, why: Back) {
         match why {
-            Back::ComesAgain => self.answer(false).await,
+            // Its job is over, so that its place in the queue does not matter.
+            Back::ComesAgain | Back::NotProven => self.answer(false).await,
             // Given back alone it would come after what came after it; the end of the session gives all
             // back in order.
-            Back::Undecided | Back::NotProven => {}
+            Back::Undecided => {}
         }
     }
 
@@ -357,8 +363,12 @@ struct Supervisor {
     opened: Option<Opened>,
     session: Option<Session>,
     opening: JoinSet<Result<Opened, AmqpError>>,
-    /// How many events the engine had read, and since when it is no more.
-    read_last: (u64, Instant),
+    /// Before it connects anew.
+    waits: ExponentialBackoff,
+    opened_at: Instant,
+    /// When each event came that the engine had not read when it had read so many.
+    unread: VecDeque<Instant>,
+    reads: u64,
 }
 
 /// What the task woke up for.
@@ -376,8 +386,11 @@ enum Wake {
 impl Supervisor {
     async fn run(mut self) {
         loop {
-            if let Err(error) = self.want().await {
-                self.lose(&told(&error)).await;
+            match self.want().await {
+                Ok(()) => {}
+                // This will not mend itself.
+                Err(error) if error.is_refusal() => return self.fail(error).await,
+                Err(error) => self.lose(&told(&error)).await,
             }
             let stepped = match self.wait().await {
                 Wake::NobodyLeft => return self.close().await,
@@ -392,12 +405,10 @@ impl Supervisor {
                     .emit();
                     self.link.set(true);
                     self.opened = Some(opened);
+                    self.opened_at = Instant::now();
                     Ok(())
                 }
-                Wake::Opened(Err(error)) => {
-                    drop(self.events.send(Event::Failed(error)).await);
-                    return;
-                }
+                Wake::Opened(Err(error)) => return self.fail(error).await,
                 Wake::Asked => Ok(()),
                 Wake::Look => self.look().await,
             };
@@ -506,9 +517,21 @@ impl Supervisor {
             }
         };
         let delivered = take(session, delivery);
-        // The queue of events has room for all that the prefetch lets through.
-        self.events.send(delivered).await.ok();
+        self.tell(delivered).await;
         Ok(())
+    }
+
+    /// The queue of events has room for all that the prefetch lets through.
+    async fn tell(&mut self, event: Event) {
+        self.unread.push_back(Instant::now());
+        // Nobody may be left to read it.
+        self.events.send(event).await.ok();
+    }
+
+    /// The queue cannot be used any more, which will not mend itself.
+    async fn fail(mut self, error: AmqpError) {
+        self.tell(Event::Failed(error)).await;
+        self.close().await;
     }
 
     async fn note(&mut self, answers: &[Answer]) -> Result<(), String> {
@@ -557,7 +580,7 @@ impl Supervisor {
             if self.is_unread() {
                 self.flush().await?;
                 self.end_session().await;
-                self.events.send(Event::Lost).await.ok();
+                self.tell(Event::Lost).await;
             }
             Ok(())
         } else {
@@ -565,14 +588,14 @@ impl Supervisor {
         }
     }
 
-    /// Whether messages have lain unread for too long.
+    /// Whether a message has lain unread for too long.
     fn is_unread(&mut self) -> bool {
         let reads = self.shared.reads.load(Ordering::Acquire);
-        let is_all_read = self.events.capacity() == self.events.max_capacity();
-        if is_all_read || self.session.is_none() || reads != self.read_last.0 {
-            self.read_last = (reads, Instant::now());
-        }
-        self.read_last.1.elapsed() > UNREAD_LIMIT
+        let news = reads.saturating_sub(std::mem::replace(&mut self.reads, reads));
+        let news = usize::try_from(news).unwrap_or(usize::MAX);
+        self.unread.drain(..news.min(self.unread.len()));
+        let oldest = self.unread.front();
+        self.session.is_some() && oldest.is_some_and(|since| since.elapsed() > UNREAD_LIMIT)
     }
 
     /// From now on nothing that was delivered can be answered.
@@ -597,14 +620,21 @@ impl Supervisor {
             why,
         }
         .emit();
-        if self.session.take().is_some() {
+        if let Some(session) = self.session.take() {
+            // Where only an answer was late: before the connection, so that all goes back in its order.
+            drop(timeout(LOOK_EVERY, session.close()).await);
             self.want_nothing();
-            drop(self.events.send(Event::Lost).await);
+            self.tell(Event::Lost).await;
         }
         let closed = opened.connection.close(200, "beginning anew".into());
         // The lock goes with it; a connection that is broken needs no farewell.
         drop(timeout(LOOK_EVERY, closed).await);
-        self.opening.spawn(Opened::again(self.broker.clone()));
+        if self.opened_at.elapsed() > STEADY_AFTER {
+            self.waits = Broker::waits();
+        }
+        let first = self.waits.next().unwrap_or(LOOK_EVERY);
+        self.opening
+            .spawn(Opened::again(self.broker.clone(), first));
     }
 
     async fn close(mut self) {

@@ -37,8 +37,6 @@ pub struct Names {
     pub dead_exchange: String,
     /// Queue of dead letters.
     pub dead_queue: String,
-    /// The queue that only one worker can have.
-    pub lock_queue: String,
 }
 
 impl Default for Names {
@@ -51,22 +49,24 @@ impl Default for Names {
             results_queue: named("results"),
             dead_exchange: named("dead"),
             dead_queue: named("dead"),
-            lock_queue: named("lock"),
         }
     }
 }
 
 impl Names {
+    /// The queue that only one worker can have. It follows from the queue of jobs: two workers of one
+    /// queue cannot have two locks.
+    #[must_use]
+    pub fn lock_queue(&self) -> String {
+        let jobs = &self.jobs_queue;
+        format!("{}.lock", jobs.strip_suffix(".jobs").unwrap_or(jobs))
+    }
+
     /// Whether a queue of this name is one of ours.
     #[must_use]
     pub fn is_ours(&self, queue: &str) -> bool {
-        let ours = [
-            &self.jobs_queue,
-            &self.results_queue,
-            &self.dead_queue,
-            &self.lock_queue,
-        ];
-        ours.into_iter().any(|name| name == queue)
+        let ours = [&self.jobs_queue, &self.results_queue, &self.dead_queue];
+        ours.into_iter().any(|name| name == queue) || self.lock_queue() == queue
     }
 }
 
@@ -321,9 +321,12 @@ fn difference(
         return Err(error);
     };
     match soft(source) {
-        Some(AMQPSoftError::NOTFOUND) => Ok(Some(format!(
-            "the {kind} {name} is not there; `tanda topology --declare` makes it"
-        ))),
+        // What is there but cannot be reached for a while is "not found" too, in other words.
+        Some(AMQPSoftError::NOTFOUND) if words(source).contains(&format!("no {kind} ")) => {
+            Ok(Some(format!(
+                "the {kind} {name} is not there; `tanda topology --declare` makes it"
+            )))
+        }
         Some(AMQPSoftError::PRECONDITIONFAILED) => Ok(Some(format!(
             "the {kind} {name} is otherwise at the broker: {}. Delete it when it is empty and \
              declare it anew, or give tanda another name for it",
@@ -371,5 +374,7 @@ mod tests {
                 .contains(&("x-max-length", Argument::Number(7)))
         );
         assert!(names.is_ours("pagos") && !names.is_ours("tanda.jobs"));
+        assert_eq!(names.lock_queue(), "pagos.lock");
+        assert_eq!(Names::default().lock_queue(), "tanda.lock");
     }
 }

@@ -257,7 +257,6 @@ pub(super) fn names(config: &Config) -> Names {
         results_queue: amqp.results_queue.clone(),
         dead_exchange: amqp.dead_exchange.clone(),
         dead_queue: amqp.dead_queue.clone(),
-        lock_queue: amqp.lock_queue.clone(),
     }
 }
 

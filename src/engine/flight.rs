@@ -7,6 +7,7 @@
 //! *What it refuses to know.* Other jobs: its lane has let it go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -25,7 +26,7 @@ use crate::domain::key::Generation;
 use crate::domain::outcome::{DoubtReason, NotSentReason, Outcome, Status};
 use crate::domain::progress::{Action, Event, Progress, Record, Stage, advance};
 use crate::domain::request::{Person, RequestId};
-use crate::domain::time::{Moment, Timestamp};
+use crate::domain::time::Moment;
 use crate::domain::verdict::{Unclarity, UnclearCause, Verdict};
 use crate::telemetry;
 use crate::wire;
@@ -69,6 +70,28 @@ pub(super) enum Start {
     Again(Again),
     /// The ledger has its intent and no outcome.
     Recovered(Box<OpenJob>),
+}
+
+/// For how long no request of a job has been on its way.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    /// As the wall clock says, which is all that is known of a time before this process.
+    before: Duration,
+    /// And since then, by a clock that nobody sets.
+    since: Moment,
+}
+
+impl Quiet {
+    const fn from(since: Moment) -> Self {
+        Self {
+            before: Duration::ZERO,
+            since,
+        }
+    }
+
+    const fn at(self, now: Moment) -> Duration {
+        self.before.saturating_add(now.surely_since(self.since))
+    }
 }
 
 /// What a later generation needs to know of the earlier ones.
@@ -142,8 +165,7 @@ struct Pilot {
     again: Option<Again>,
     /// The request whose ruling is being carried out.
     ruled: Option<(RequestId, Answer)>,
-    /// When a request of this job may last have been on its way.
-    last_sent: Timestamp,
+    quiet: Quiet,
     was_held: bool,
     doubted: bool,
     told_needs_longer: bool,
@@ -179,7 +201,7 @@ impl Pilot {
             orders,
             again,
             ruled: None,
-            last_sent: now.wall,
+            quiet: Quiet::from(now),
             was_held,
             doubted: false,
             told_needs_longer: false,
@@ -247,7 +269,11 @@ impl Pilot {
         // its process lived.
         let recorded = open.attempts.last().map(|attempt| attempt.ended);
         let recorded = recorded.unwrap_or(open.intent.at.wall);
-        self.last_sent = recorded.max(self.tower.called_until.unwrap_or(now.wall));
+        let last_sent = recorded.max(self.tower.called_until.unwrap_or(now.wall));
+        self.quiet = Quiet {
+            before: now.wall.since(last_sent),
+            since: now,
+        };
         if interrupted {
             self.notes.push(AttemptNote {
                 number: 1,
@@ -428,7 +454,7 @@ impl Pilot {
             .await;
         drop(under_way);
         let ended = tower.clocks.now();
-        self.last_sent = ended.wall;
+        self.quiet = Quiet::from(ended);
         drop(permit);
         telemetry::AttemptEnded {
             entity_id: &self.intent.job.entity_id,

@@ -160,10 +160,13 @@ impl Lanes {
         queued.chain(open.flat_map(|lane| &lane.holders))
     }
 
-    /// A job in doubt holds this lane. Whether what waits behind it is to go to the ledger now.
-    pub(super) fn fence(&mut self, card_id: &CardId) -> bool {
+    /// A job is in doubt. Whether it holds this lane and what waits behind it is to go to the ledger now:
+    /// one whose card is open again, because a person must decide, holds up nobody.
+    pub(super) fn fence(&mut self, card_id: &CardId, entity_id: &EntityId) -> bool {
         let takes_over = self.depth.is_some();
-        self.lanes.get_mut(card_id).is_some_and(|lane| {
+        let lane = self.lanes.get_mut(card_id);
+        let held = lane.filter(|lane| lane.holders.contains(entity_id));
+        held.is_some_and(|lane| {
             lane.progress = HolderProgress::InDoubt;
             takes_over && !lane.queue.is_empty()
         })

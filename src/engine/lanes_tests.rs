@@ -79,14 +79,25 @@ fn i7_behind_a_fence_everything_goes_to_the_ledger() {
     let mut lanes = Lanes::new(Some(8));
     lanes.join(&card(), &id("a"));
     lanes.join(&card(), &id("b"));
-    assert!(lanes.fence(&card()), "b goes to the ledger");
+    assert!(lanes.fence(&card(), &id("a")), "b goes to the ledger");
     assert_eq!(lanes.take_over(&card()), [id("b")]);
     assert_eq!(lanes.join(&card(), &id("c")), Place::Held);
     let mut files = Lanes::default();
     files.join(&card(), &id("a"));
     files.join(&card(), &id("b"));
-    assert!(!files.fence(&card()), "rows of a file stay");
+    assert!(!files.fence(&card(), &id("a")), "rows of a file stay");
     assert_eq!(files.join(&card(), &id("c")), Place::Behind);
+}
+
+/// A job whose card is open again, because a person must decide about it, holds up nobody, whatever becomes
+/// of it.
+#[test]
+fn i7_a_doubt_that_holds_no_lane_fences_none() {
+    let mut lanes = Lanes::new(Some(8));
+    lanes.join(&card(), &id("next"));
+    lanes.join(&card(), &id("behind"));
+    assert!(!lanes.fence(&card(), &id("a doubt of before")));
+    assert_eq!(lanes.join(&card(), &id("last")), Place::Behind);
 }
 
 /// What waits in a full lane goes to the ledger only once whoever holds the lane has a mark there: else a

@@ -39,7 +39,7 @@ use tokio::sync::watch;
 
 use self::ports::{Bank, Clock, Ledger, LedgerError, Sink, Source, SourceError};
 use self::river::River;
-use self::settings::Settings;
+use self::settings::{SOURCE_AT_STOP, Settings};
 use self::stop::Stop;
 use crate::domain::progress::IllegalStep;
 
@@ -112,6 +112,27 @@ pub async fn run(
     pauses: &watch::Sender<Option<Pause>>,
 ) -> Result<Ended, EngineError> {
     let mut river = River::open(ports, settings, stop.clone()).await?;
+    let flowed = Box::pin(flow(&mut river, source.as_mut(), &stop, pauses)).await;
+    let ended = match flowed {
+        Ok(()) => river.close().await,
+        // What is under way can still be finished: cut off, it would be in doubt.
+        Err(error @ EngineError::Source(_)) => {
+            river.stop_intake().await;
+            river.close().await.and(Err(error))
+        }
+        // Nothing can be recorded any more.
+        Err(error) => Err(error),
+    };
+    at_the_end(&stop, source.withdraw()).await;
+    ended
+}
+
+async fn flow(
+    river: &mut River,
+    source: &mut dyn Source,
+    stop: &Stop,
+    pauses: &watch::Sender<Option<Pause>>,
+) -> Result<(), EngineError> {
     let mut held = river.pauses();
     while !river.is_over() {
         let (room, takes_more) = (river.room(), river.takes_more());
@@ -119,7 +140,7 @@ pub async fn run(
         tokio::select! {
             biased;
             () = stop.asked() => {
-                source.stop().await;
+                at_the_end(stop, source.stop()).await;
                 river.stop_intake().await;
             }
             changed = held.changed() => if changed.is_ok() {
@@ -135,7 +156,16 @@ pub async fn run(
             offered = source.next(room), if takes_more => river.take_in(offered?).await?,
         }
     }
-    let ended = river.close().await;
-    source.withdraw().await;
-    ended
+    Ok(())
+}
+
+/// Does this within [`SOURCE_AT_STOP`] and unless it is asked to leave at once: otherwise the end of the
+/// process does it.
+async fn at_the_end(stop: &Stop, what: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = what => {}
+        () = stop.abandoned() => {}
+        () = tokio::time::sleep(SOURCE_AT_STOP) => {}
+    }
 }

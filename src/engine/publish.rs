@@ -15,8 +15,10 @@ use super::clock::Clocks;
 use super::pause::{Hold, HoldKind};
 use super::ports::{Ledger, LedgerError, StoredOutcome};
 use super::settings::{
-    MARKS_PER_COMMIT, PUBLISH_OVERDUE, PUBLISH_RETRY, PUBLISH_RETRY_MAX, RECOVERY_PAGE,
+    CONFIRM_AT_STOP, MARKS_PER_COMMIT, PUBLISH_OVERDUE, PUBLISH_RETRY, PUBLISH_RETRY_MAX,
+    RECOVERY_PAGE,
 };
+use super::stop::Stop;
 use super::tower::Tower;
 use crate::domain::key::EventId;
 use crate::telemetry;
@@ -58,7 +60,12 @@ fn tell_published_again(outcome: &StoredOutcome) {
 async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
     let mut wait = PUBLISH_RETRY;
     loop {
-        match tower.sink.publish(outcome).await {
+        let sent = tokio::select! {
+            biased;
+            sent = tower.sink.publish(outcome) => sent,
+            () = stopped_long_enough(&tower.stop) => return Published::Stopped,
+        };
+        match sent {
             Ok(()) => {
                 if tower.results_are_full.swap(false, Ordering::AcqRel) {
                     tower.gate.lift(HoldKind::Results);
@@ -79,6 +86,16 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
             () = tower.stop.asked() => return Published::Stopped,
         }
         wait = (wait * 2).min(PUBLISH_RETRY_MAX);
+    }
+}
+
+/// Ends when a stop has left time for a confirm that was on its way: a broker that holds back publishing
+/// gives none.
+async fn stopped_long_enough(stop: &Stop) {
+    stop.asked().await;
+    tokio::select! {
+        () = stop.abandoned() => {}
+        () = tokio::time::sleep(CONFIRM_AT_STOP) => {}
     }
 }
 

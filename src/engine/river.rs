@@ -6,11 +6,11 @@
 //!
 //! *What it refuses to know.* What a flight does.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::beat::{BEAT_EVERY, beat, keep_beating};
@@ -18,7 +18,7 @@ use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::Lanes;
 use super::orders::{LetGo, Order, Orders, What};
 use super::pause::Pause;
-use super::ports::{Back, Intent, JobRef, LedgerError, OpenJob, Provenance};
+use super::ports::{Back, Delivery, Intent, JobRef, LedgerError, OpenJob, Provenance};
 use super::publish::{keep_marking, keep_publishing, publish_leftovers};
 use super::receipts::{OpenReceipts, Receipts};
 use super::settings::{
@@ -37,6 +37,7 @@ use crate::telemetry;
 use crate::wire;
 
 pub(super) mod attend;
+mod guests;
 mod holding;
 mod intake;
 mod landing;
@@ -57,8 +58,14 @@ pub(super) struct River {
     by_task: HashMap<Id, EntityId>,
     /// Answers from the ledger on their way to the sink.
     replies: JoinSet<()>,
-    /// The receipts that each of them answers.
-    replying: HashMap<Id, Arc<Receipts>>,
+    /// The receipts that each of them answers, and the way to end it.
+    replying: HashMap<Id, (Arc<Receipts>, AbortHandle)>,
+    /// Messages about jobs that came from a file, whose outcomes go to no queue: each is answered for
+    /// itself when its job is over.
+    guests: HashMap<EntityId, Vec<Delivery>>,
+    /// Jobs that people want run again: those on their way, and the requests that wait for them.
+    redriving: HashSet<EntityId>,
+    redrives: VecDeque<Request>,
     chores: JoinSet<Result<(), EngineError>>,
     /// Orders of people to jobs in doubt, until their requests are answered: one ask of the bank each.
     ordering: JoinSet<Result<(), EngineError>>,
@@ -230,6 +237,9 @@ impl River {
             by_task: HashMap::new(),
             replies: JoinSet::new(),
             replying: HashMap::new(),
+            guests: HashMap::new(),
+            redriving: HashSet::new(),
+            redrives: VecDeque::new(),
             chores: JoinSet::new(),
             ordering: JoinSet::new(),
             marking,
@@ -344,7 +354,7 @@ impl River {
         let opens = open.person_needed && self.tower.settings.fence == Fence::UntilPersonNeeded;
         if !opens {
             self.lanes.hold(&job.card_id, &job.entity_id);
-            self.lanes.fence(&job.card_id);
+            self.lanes.fence(&job.card_id, &job.entity_id);
         }
         self.in_doubt += 1;
         let intent = &open.intent;
@@ -458,6 +468,7 @@ impl River {
             Happening::Replied(ended) => self.has_replied(&ended),
         }
         self.note_answers();
+        self.start_redrives().await?;
         self.offer_held().await
     }
 
@@ -486,7 +497,7 @@ impl River {
             self.let_next_start(&card_id, entity_id);
         } else if shuts {
             self.give_back_behind(&card_id).await;
-        } else if self.lanes.fence(&card_id) {
+        } else if self.lanes.fence(&card_id, entity_id) {
             self.take_over(&card_id, None, Vec::new()).await?;
         }
         Ok(())
@@ -546,6 +557,7 @@ impl River {
         let takes_no_more = self.dry || self.in_doubt >= MAX_IN_DOUBT;
         let is_told =
             self.replies.is_empty() && self.telling.is_empty() && self.ordering.is_empty();
+        let is_told = is_told && self.redrives.is_empty();
         ends && takes_no_more && is_told && self.ready.is_empty() && all_late()
     }
 
@@ -572,8 +584,13 @@ impl River {
         self.ordering.shutdown().await;
         let flown = std::mem::take(&mut self.jobs).into_values();
         let replied = std::mem::take(&mut self.replying).into_values();
+        let replied = replied.map(|(receipts, _)| receipts);
         for receipts in flown.map(|taken| taken.receipts).chain(replied) {
             receipts.back(Back::Undecided).await;
+        }
+        let guests = std::mem::take(&mut self.guests).into_values();
+        for guest in guests.flatten() {
+            guest.receipt.back(Back::Undecided).await;
         }
         let Self {
             tower, mut marking, ..

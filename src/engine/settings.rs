@@ -64,6 +64,17 @@ pub const PUBLISH_OVERDUE: Duration = Duration::from_secs(30);
 pub const REQUESTS_AT_ONCE: usize = 64;
 /// How often the ledger is looked at for requests: the design promises an answer within a second.
 pub const REQUESTS_EVERY: Duration = Duration::from_millis(500);
+/// A stop waits so long for the confirm of what is being published: far longer than a broker takes that
+/// takes publications at all.
+pub const CONFIRM_AT_STOP: Duration = Duration::from_secs(5);
+/// A stop waits so long for its source to take back what it offered, which comes on top of what finishing
+/// takes.
+pub const SOURCE_AT_STOP: Duration = Duration::from_secs(5);
+/// Jobs that people want run again and that are on their way at once: each reads the bank's list first,
+/// a few at a time, and other jobs need room too (I11).
+pub const REDRIVES_AT_ONCE: usize = 16;
+/// More that wait for those: one command asks for a thousand.
+pub const REDRIVES_WAITING: usize = 10_000;
 /// First wait before an outcome that was not confirmed is published again.
 pub const PUBLISH_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait before it is.

@@ -40,6 +40,14 @@ impl MemoryLedger {
         self.books().free_bytes = free_bytes;
     }
 
+    /// What people were told, in the order in which they asked; none about what is not answered.
+    #[must_use]
+    pub fn answers(&self) -> Vec<Option<Answer>> {
+        let books = self.books();
+        let answers = books.requests.iter().map(|(_, answer)| answer.clone());
+        answers.collect()
+    }
+
     /// A holder that panicked wrote nothing by halves: every rule is checked before the first
     /// change.
     fn books(&self) -> MutexGuard<'_, Books> {

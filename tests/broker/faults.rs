@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::support::node::{Node, shared, url_at};
@@ -68,6 +68,30 @@ async fn f8_a_memory_alarm_holds_outcomes_back_and_loses_none() {
     stage.finals(&client, 600).await;
     all_paid(&stage, 600);
     stage.jobs_are_gone(&node);
+    drop(worker.terminate());
+}
+
+/// F8, at the start: what an earlier worker left cannot be published. A stop is heeded all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn f8_a_worker_that_starts_in_a_memory_alarm_can_be_stopped() {
+    let node = Node::start("");
+    let stage = Stage::new(&node.url(), SLOW);
+    stage.make_queues();
+    let client = stage.client().await;
+    stage.publish(&client, &jobs(60, 60)).await;
+    let mut worker = stage.worker();
+    node.memory_alarm(true);
+    worker.until_paid(&stage.bank, 40);
+    worker.kill();
+    let worker = stage.worker();
+    let began = Instant::now();
+    let (code, said) = worker.terminate();
+    assert_eq!(code, Some(143), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(25), "{said}");
+    node.memory_alarm(false);
+    let worker = stage.worker();
+    stage.finals(&client, 60).await;
+    all_paid(&stage, 60);
     drop(worker.terminate());
 }
 
@@ -210,6 +234,45 @@ async fn f11_a_deleted_jobs_queue_that_must_not_be_declared_ends_the_worker() {
         said.contains(&format!("the queue {queue} is not there")),
         "{said}"
     );
+}
+
+/// F11, of the exchange for outcomes: what is published to it closes the channel. It is made again, and
+/// what waited is told; the connection that consumes never notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn f11_a_deleted_results_exchange_is_made_again() {
+    let stage = Stage::new(&shared().url(), SLOW);
+    let mut worker = stage.worker();
+    let client = stage.client().await;
+    let exchange = stage.names.results_exchange.clone();
+    let delete = ExchangeDeleteOptions::default();
+    let deleted = client
+        .channel
+        .exchange_delete(exchange.as_str().into(), delete);
+    deleted.await.expect("deleted");
+    stage.publish(&client, &jobs(300, 30)).await;
+    stage.finals(&client, 300).await;
+    worker.must_run_on();
+    all_paid(&stage, 300);
+    let (code, said) = worker.terminate();
+    assert_eq!(code, Some(143), "{said}");
+}
+
+/// A worker that may not read its queue ends and says so: trying again mends nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_may_not_read_its_queue_ends_with_one_clear_line() {
+    let node = shared();
+    let mut stage = Stage::new(&node.url(), "");
+    stage.make_queues();
+    node.ctl(&["add_user", "blind", "pw"]);
+    node.ctl(&["set_permissions", "blind", ".*", ".*", "^$"]);
+    let url = format!("amqp://blind:pw@127.0.0.1:{}/", node.port());
+    stage.desk.set("TANDA_AMQP__URL", &url);
+    stage.desk.set("TANDA_AMQP__DECLARE", "false");
+    let worker = stage.worker();
+    let (code, said) = worker.ends();
+    assert_eq!(code, Some(8), "{said}");
+    assert!(said.contains("ACCESS_REFUSED"), "{said}");
+    assert!(said.contains(&stage.names.jobs_queue), "{said}");
 }
 
 /// F12: the bank is down for longer than the broker waits for acknowledgements. The ledger takes the

@@ -131,7 +131,6 @@ async fn a_second_worker_on_the_same_queue_is_refused_by_name() {
         ("TANDA_AMQP__JOBS_QUEUE", &stage.names.jobs_queue),
         ("TANDA_AMQP__JOBS_EXCHANGE", &stage.names.jobs_exchange),
         ("TANDA_AMQP__DEAD_EXCHANGE", &stage.names.dead_exchange),
-        ("TANDA_AMQP__LOCK_QUEUE", &stage.names.lock_queue),
     ] {
         other.desk.set(setting, value);
     }

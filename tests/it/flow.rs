@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tanda::domain::job::Job;
 use tanda::domain::outcome::Status;
 use tanda::domain::time::Timestamp;
-use tanda::engine::Ended;
-use tanda::engine::ports::ListFault;
+use tanda::engine::ports::{ListFault, Offer, Source, SourceError};
 use tanda::engine::settings::{Ending, Fence};
+use tanda::engine::{Ended, EngineError};
 use tanda::ledger::MemoryLedger;
 use tokio::time::Instant;
 
@@ -447,35 +448,39 @@ async fn a_job_that_is_never_answered_does_not_begin_anew_for_ever_in_a_run() {
     assert!(world.bank.calls_for("a").len() <= 5);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_drain_ends_within_its_deadline_and_gives_back_every_receipt() {
-    let world = world();
-    world.run(&[job("a", 1)]).await;
-    world.sink.hang();
+/// Runs this job and asks to stop after ten seconds. How many seconds it took until it had stopped.
+async fn stopped_after_ten_seconds(world: &World, of: Job) -> u64 {
     let (stopper, stop) = tanda::engine::stop::signal();
     let (pauses, _) = tokio::sync::watch::channel(None);
-    let source = world.source(&[job("a", 1)]);
-    let running = Box::pin(tanda::engine::run(
-        world.ports(),
-        world.settings.clone(),
-        source,
-        stop,
-        &pauses,
-    ));
+    let (settings, source) = (world.settings.clone(), world.source(&[of]));
+    let run = tanda::engine::run(world.ports(), settings, source, stop, &pauses);
     let stops = async {
         let_pass(Duration::from_secs(10)).await;
         stopper.ask();
-        std::future::pending::<()>().await;
     };
-    let ended = async {
-        tokio::select! {
-            ended = tokio::time::timeout(Duration::from_secs(3_600), running) => ended,
-            () = stops => unreachable!("it waits for ever"),
-        }
-    };
-    let (took, ended) = seconds(ended).await;
+    let both = async { tokio::join!(run, stops).0 };
+    let limited = tokio::time::timeout(Duration::from_secs(3_600), both);
+    let (took, ended) = Box::pin(seconds(limited)).await;
     let ended = ended.expect("a drain has an end").expect("the engine runs");
-    assert_eq!((took, ended), (55, Ended::Stopped));
+    assert_eq!(ended, Ended::Stopped);
+    took
+}
+
+#[tokio::test(start_paused = true)]
+async fn i9_a_drain_ends_within_its_deadline_and_gives_back_every_receipt() {
+    let world = world();
+    world.bank.hang();
+    assert_eq!(stopped_after_ten_seconds(&world, job("a", 1)).await, 55);
+    assert_eq!(world.answers.of("a"), [None]);
+}
+
+/// A broker that holds back publishing gives no confirm, however long one waits.
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_long_for_a_confirm_and_gives_back_every_receipt() {
+    let world = world();
+    world.run(&[job("a", 1)]).await;
+    world.sink.hang();
+    assert_eq!(stopped_after_ten_seconds(&world, job("a", 1)).await, 15);
     assert_eq!(world.answers.of("a"), [Some(Status::Succeeded), None]);
 }
 
@@ -508,4 +513,62 @@ async fn a_job_whose_task_panics_whatever_is_done_is_parked_and_the_others_go_on
     assert_eq!(world.answers.of("behind"), [None]);
     assert_eq!(world.answers.of("b"), [Some(Status::Succeeded)]);
     assert_eq!(world.bank.calls_for("a").len(), 1, "nothing was sent again");
+}
+
+/// A source that breaks after its first jobs.
+struct BreakingSource(Option<Box<dyn Source>>);
+
+#[async_trait]
+impl Source for BreakingSource {
+    async fn next(&mut self, max: usize) -> Result<Offer, SourceError> {
+        match self.0.take() {
+            Some(mut source) => source.next(max).await,
+            None => Err(SourceError::new("consuming", "it is gone for good")),
+        }
+    }
+}
+
+/// A source that is gone for good ends the process; what is under way is finished first, so that nothing
+/// comes into doubt because of it.
+#[tokio::test(start_paused = true)]
+async fn i9_a_source_that_breaks_brings_nothing_into_doubt() {
+    let world = world();
+    let jobs = [job("a", 1), job("b", 2)];
+    let source = Box::new(BreakingSource(Some(world.source(&jobs))));
+    let (_stopper, stop) = tanda::engine::stop::signal();
+    let (pauses, _) = tokio::sync::watch::channel(None);
+    let ran = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
+    assert!(matches!(ran.await, Err(EngineError::Source(_))));
+    for name in ["a", "b"] {
+        assert_eq!(world.sink.statuses(name), [Status::Succeeded]);
+    }
+}
+
+/// A broker that holds back publishing keeps nobody from stopping, at the start either.
+#[tokio::test(start_paused = true)]
+async fn i9_a_stop_is_heeded_while_what_was_left_cannot_be_published() {
+    let world = world();
+    world.sink.set_full(true);
+    let (stopper, stop) = tanda::engine::stop::signal();
+    let (pauses, _) = tokio::sync::watch::channel(None);
+    let (settings, source) = (world.settings.clone(), world.source(&[job("a", 1)]));
+    let run = tanda::engine::run(world.ports(), settings, source, stop, &pauses);
+    let killed = tokio::time::timeout(Duration::from_secs(5), run).await;
+    assert!(killed.is_err(), "it is killed before anything is confirmed");
+    drop(stopper);
+
+    world.sink.hang();
+    let (stopper, stop) = tanda::engine::stop::signal();
+    let source = world.source(&[]);
+    let run = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
+    let asked = async {
+        let_pass(Duration::from_secs(1)).await;
+        stopper.ask();
+    };
+    let both = async { tokio::join!(run, asked).0 };
+    let ended = tokio::time::timeout(Duration::from_secs(20), both).await;
+    assert_eq!(
+        ended.expect("it stops").expect("the engine runs"),
+        Ended::Stopped
+    );
 }

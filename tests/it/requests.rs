@@ -17,7 +17,7 @@ use tanda::engine::stop::Stopper;
 use tanda::ledger::MemoryLedger;
 
 use crate::support::fuse::Fuse;
-use crate::support::judge::{Does, World, job, let_pass};
+use crate::support::judge::{Does, World, job, let_pass, wall_jumps};
 
 fn world() -> World {
     World::new(Arc::new(MemoryLedger::new()))
@@ -47,6 +47,13 @@ fn settle(name: &str, ruling: Ruling) -> Wish {
         entity_id: id(name),
         ruling,
         evidence: EvidenceText::parse("the bank's letter").expect("words"),
+    }
+}
+
+fn redrive(name: &str) -> Wish {
+    Wish::Redrive {
+        entity_id: id(name),
+        generation: Generation::FIRST.next(),
     }
 }
 
@@ -250,6 +257,25 @@ async fn i5_a_ruling_of_not_sent_is_declined_while_the_request_may_still_arrive(
     assert_eq!(settled_status(&world, "a").await, None);
 }
 
+/// A clock that is set forward, or a machine that slept, does not make a request arrive sooner.
+#[tokio::test(start_paused = true)]
+async fn i5_a_clock_set_forward_does_not_make_a_ruling_of_not_sent_timely() {
+    let mut world = proven_world().await;
+    world.settings.rules.resend_window = Duration::ZERO;
+    world.bank.otherwise(Does::LoseRequest);
+    let status = while_running(&world, &[job("a", 1)], async {
+        while world.sink.statuses("a").is_empty() {
+            let_pass(Duration::from_millis(10)).await;
+        }
+        wall_jumps(Duration::from_secs(3_600));
+        let request = ask(&world, settle("a", Ruling::NotSent)).await;
+        answered(&world, request).await;
+        settled_status(&world, "a").await
+    })
+    .await;
+    assert_eq!(status, None, "it may still be executed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_in_doubt_cannot_be_settled_by_a_person() {
     let world = world();
@@ -313,18 +339,21 @@ async fn a_run_under_way_answers_what_is_asked_within_a_second() {
 /// What was asked while nobody owned the ledger is answered by the next run, however short it is.
 #[tokio::test(start_paused = true)]
 async fn a_run_ends_after_the_answer_to_who_asked_about_a_job_in_doubt() {
-    let world = left_in_doubt(Does::LoseRequest).await;
+    let mut world = proven_world().await;
+    world.settings.rules.resend_window = Duration::ZERO;
+    world.bank.otherwise(Does::LoseRequest);
+    let down = ListFault::Unreachable("connection refused".to_owned());
+    world.bank.fail_reading(down);
+    world.run(&[job("a", 1)]).await;
+    assert_eq!(world.sink.statuses("a"), [Status::InDoubt]);
+    world.bank.read_again();
     let job_ref = JobRef {
         entity_id: id("a"),
         generation: Generation::FIRST,
     };
     let called = world.ledger.call_person(job_ref).await;
     called.expect("memory");
-    let again = Wish::Redrive {
-        entity_id: id("a"),
-        generation: Generation::FIRST.next(),
-    };
-    for wish in [again, Wish::Reconcile(Some(id("a")))] {
+    for wish in [redrive("a"), Wish::Reconcile(Some(id("a")))] {
         let request = ask(&world, wish).await;
         assert_eq!(world.run(&[]).await, Ended::Dry);
         assert!(!is_open(&world, request).await);
@@ -460,6 +489,59 @@ async fn i1_i5_after_a_crash_a_ruling_waits_from_the_last_sign_of_life() {
     ask(&world, settle("a", Ruling::NotSent)).await;
     attend(&world).await;
     assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+}
+
+/// A thousand letters are one command: other jobs are not to wait until all of these are done (I11).
+#[tokio::test(start_paused = true)]
+async fn i11_many_redrives_leave_room_for_other_jobs() {
+    let mut world = proven_world().await;
+    world.settings.in_flight = 16;
+    let names: Vec<_> = (0..200).map(|n| format!("dead-{n}")).collect();
+    let dead: Vec<_> = names
+        .iter()
+        .zip(1..)
+        .map(|(name, card)| job(name, card))
+        .collect();
+    for name in &names {
+        world.bank.script(name, &[Does::Refuse]);
+    }
+    world.run(&dead).await;
+    let calls = world.bank.calls().len();
+    for name in &names {
+        ask(&world, redrive(name)).await;
+    }
+    let fresh = job("fresh", 999);
+    assert_eq!(world.run(&[fresh]).await, Ended::Dry);
+    let later: Vec<_> = world.bank.calls().split_off(calls);
+    let place = later.iter().position(|call| call.entity_id == "fresh");
+    assert!(place.is_some_and(|place| place < 20), "{place:?}");
+    assert_eq!(later.len(), 201, "and each of these is run again");
+}
+
+/// A rejected job whose outcome still waits to be confirmed is no job that is being run again.
+#[tokio::test(start_paused = true)]
+async fn a_redrive_before_the_refusal_is_published_is_declined_and_not_swallowed() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let world = World::new(ledger.clone());
+    world.bank.script("a", &[Does::Refuse]);
+    world.sink.set_full(true);
+    while_running(&world, &[job("a", 1)], async {
+        while settled_status(&world, "a").await.is_none() {
+            let_pass(Duration::from_millis(10)).await;
+        }
+        let early = ask(&world, redrive("a")).await;
+        answered(&world, early).await;
+        world.sink.set_full(false);
+        let_pass(Duration::from_secs(60)).await;
+        assert_eq!(settled_status(&world, "a").await, Some(Status::Rejected));
+        let again = ask(&world, redrive("a")).await;
+        answered(&world, again).await;
+    })
+    .await;
+    assert_eq!(settled_status(&world, "a").await, Some(Status::Succeeded));
+    let answers = ledger.answers().into_iter().flatten();
+    let accepted: Vec<_> = answers.map(|answer| answer.accepted).collect();
+    assert_eq!(accepted, [false, true]);
 }
 
 /// Rows behind another on their card: cancelled before and after the run has taken them.

@@ -144,7 +144,6 @@ pub(super) struct AmqpConfig {
     pub(super) results_max_length: Option<u32>,
     pub(super) dead_exchange: String,
     pub(super) dead_queue: String,
-    pub(super) lock_queue: String,
 }
 
 /// `[metrics]`

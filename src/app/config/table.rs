@@ -352,12 +352,6 @@ pub(super) const SETTINGS: &[Setting] = &[
         meaning: "queue of dead letters",
     },
     Setting {
-        name: "amqp.lock_queue",
-        kind: Kind::Text(amqp_name),
-        unless_set: Unless::Is("tanda.lock"),
-        meaning: "queue that only one worker can have: it keeps a second one away",
-    },
-    Setting {
         name: "metrics.listen",
         kind: Kind::Text(listen_address),
         unless_set: Unless::Is("127.0.0.1:9090"),

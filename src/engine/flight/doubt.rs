@@ -54,7 +54,8 @@ impl Pilot {
         Ok(Published::Yes)
     }
 
-    /// A person is called: the job goes to the dead letters too, and then on record.
+    /// A person is called: the job goes to the dead letters too, and then on record. Where these are out
+    /// of reach it does not go on record either, so that a process that reaches them sends the letter.
     pub(super) async fn call_person(&self) -> Result<Published, LedgerError> {
         if let Some(mut interim) = self.interim_outcome().await?
             && interim.origin == Origin::Queue
@@ -64,7 +65,9 @@ impl Pilot {
                 return Ok(Published::Stopped);
             }
         }
-        self.tower.ledger.call_person(self.job_ref()).await?;
+        if self.reaches_its_readers() {
+            self.tower.ledger.call_person(self.job_ref()).await?;
+        }
         let (entity_id, card_id) = (&self.intent.job.entity_id, &self.intent.job.card_id);
         let card_opens = self.tower.settings.fence == Fence::UntilPersonNeeded;
         telemetry::PersonNeeded {
@@ -74,6 +77,10 @@ impl Pilot {
         }
         .emit();
         Ok(Published::Yes)
+    }
+
+    fn reaches_its_readers(&self) -> bool {
+        self.tower.sink.reaches().contains(&self.intent.origin)
     }
 
     async fn interim_outcome(&self) -> Result<Option<StoredOutcome>, LedgerError> {
@@ -230,7 +237,7 @@ impl Pilot {
 
     fn may_still_arrive(&self, now: Moment) -> bool {
         let settle_delay = self.tower.settings.rules.asks.settle_delay();
-        now.wall.since(self.last_sent) < settle_delay
+        self.quiet.at(now) < settle_delay
     }
 
     /// Asks whether an earlier generation was executed after all: about what this one says, and about

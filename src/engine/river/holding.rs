@@ -312,12 +312,18 @@ impl River {
 
     /// The source has lost hold of what it offered: forgets what has not begun to be worked on.
     pub(super) fn lose(&mut self) {
-        let replying = self.replying.values();
+        let replying = self.replying.values().map(|(receipts, _)| receipts);
         let all = self.jobs.values().map(|taken| &taken.receipts);
         for receipts in all.chain(replying) {
             receipts.drop_void();
         }
-        self.replying.retain(|_, receipts| receipts.are_open());
+        // What is still to be published of these waits in the ledger, or comes again with its message.
+        for (receipts, task) in self.replying.values() {
+            if receipts.are_lost() {
+                task.abort();
+            }
+        }
+        self.forget_void_guests();
         let jobs = &self.jobs;
         let is_kept = |entity_id: &EntityId| {
             let taken = jobs.get(entity_id);

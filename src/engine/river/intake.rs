@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::guests::is_guest;
 use super::{River, Stand, Taken};
 use crate::domain::digest::Digest;
 use crate::domain::job::{EntityId, Job};
@@ -110,6 +111,10 @@ impl River {
         if let Some(taken) = self.jobs.get(&delivery.job.entity_id) {
             let is_same = taken.fingerprint == fingerprint;
             tell(&delivery, if is_same { "join" } else { "conflict" });
+            if is_same && is_guest(&delivery, taken.provenance.origin) {
+                self.let_wait(delivery);
+                return Ok(());
+            }
             if is_same {
                 taken.receipts.add(delivery.receipt).await;
                 return Ok(());
@@ -151,6 +156,12 @@ impl River {
                     .earlier_generations(&delivery.job, earlier, was_ruled, by)
                     .await?;
                 self.take(delivery, fingerprint, false, Some(again)).await;
+                Ok(())
+            }
+            Decision::Replay(outcome)
+                if outcome.status == Status::Waiting && is_guest(&delivery, outcome.origin) =>
+            {
+                self.let_wait(delivery);
                 Ok(())
             }
             Decision::Replay(outcome) => {
@@ -270,8 +281,11 @@ impl River {
         let entity_id = delivery.job.entity_id.clone();
         match self.find_open(&entity_id).await? {
             Some(open) => {
+                let origin = open.intent.origin;
                 self.take_up(open);
-                if let Some(taken) = self.jobs.get(&entity_id) {
+                if is_guest(&delivery, origin) {
+                    self.let_wait(delivery);
+                } else if let Some(taken) = self.jobs.get(&entity_id) {
                     taken.receipts.add(delivery.receipt).await;
                 }
                 Ok(())
@@ -280,7 +294,7 @@ impl River {
         }
     }
 
-    async fn admit_again(&mut self, delivery: Delivery) -> Result<(), EngineError> {
+    pub(super) async fn admit_again(&mut self, delivery: Delivery) -> Result<(), EngineError> {
         let sights = self
             .tower
             .ledger
@@ -354,7 +368,7 @@ impl River {
                 Published::Stopped => answered.back(Back::Undecided).await,
             }
         });
-        self.replying.insert(task.id(), receipts);
+        self.replying.insert(task.id(), (receipts, task));
     }
 }
 
@@ -366,14 +380,19 @@ impl River {
             Ok((task, ())) => {
                 self.replying.remove(task);
             }
+            Err(error) if error.is_cancelled() => {
+                self.replying.remove(&error.id());
+            }
             Err(_) => telemetry::PublishingPanicked.emit(),
         }
     }
 }
 
-/// A stored outcome as it is told once more to whoever sent this copy.
+/// A stored outcome as it is told once more to whoever sent this copy. Told to readers of another origin
+/// it stays unmarked: its own have not got it by that.
 fn as_told_to(outcome: StoredOutcome, copy: &Delivery) -> StoredOutcome {
     StoredOutcome {
+        published: outcome.published || outcome.origin != copy.provenance.origin,
         letter: outcomes::letter_of_copy(copy).filter(|_| outcome.status.is_dead_lettered()),
         origin: copy.provenance.origin,
         envelope: copy.provenance.envelope.clone(),

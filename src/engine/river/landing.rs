@@ -24,16 +24,8 @@ impl River {
                 let Some(entity_id) = self.by_task.remove(&task) else {
                     return Ok(());
                 };
-                match result? {
-                    Landing::Settled => self.lands_settled(&entity_id),
-                    Landing::Stopped => self.lands_stopped(&entity_id).await,
-                    Landing::Declined => self.lands_declined(&entity_id).await,
-                    Landing::LetGo { why, deferral } => {
-                        self.lands_let_go(&entity_id, why, deferral).await?;
-                    }
-                    Landing::Elsewhere => self.lands_elsewhere(&entity_id).await?,
-                }
-                Ok(())
+                self.lands(&entity_id, result?).await?;
+                self.ask_guests_in(&entity_id).await
             }
             Err(error) if error.is_panic() => match self.by_task.remove(&error.id()) {
                 Some(entity_id) => self.lands_panicked(&entity_id).await,
@@ -41,6 +33,19 @@ impl River {
             },
             Err(_cancelled) => Ok(()),
         }
+    }
+
+    async fn lands(&mut self, entity_id: &EntityId, landing: Landing) -> Result<(), EngineError> {
+        match landing {
+            Landing::Settled => self.lands_settled(entity_id),
+            Landing::Stopped => self.lands_stopped(entity_id).await,
+            Landing::Declined => self.lands_declined(entity_id).await,
+            Landing::LetGo { why, deferral } => {
+                self.lands_let_go(entity_id, why, deferral).await?;
+            }
+            Landing::Elsewhere => self.lands_elsewhere(entity_id).await?,
+        }
+        Ok(())
     }
 
     fn lands_settled(&mut self, entity_id: &EntityId) {
@@ -183,7 +188,7 @@ impl River {
             } => self.jobs.remove(entity_id).map(|taken| (taken, None)),
         };
         self.in_doubt -= usize::from(before.is_some());
-        if self.lanes.fence(&card_id) || before.is_some() {
+        if self.lanes.fence(&card_id, entity_id) || before.is_some() {
             self.take_over(&card_id, before, Vec::new()).await?;
         }
         Ok(())

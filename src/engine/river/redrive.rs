@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::River;
 use super::attend::{answer, too_late};
+use super::{River, Stand};
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
 use crate::domain::request::{Request, Wish};
@@ -22,6 +22,7 @@ use crate::engine::orders::What;
 use crate::engine::ports::{
     Back, Delivery, Intent, JobRef, Provenance, Receipt, Sight, Standing, StoredOutcome,
 };
+use crate::engine::settings::{LANE_PARTS, REDRIVES_AT_ONCE, REDRIVES_WAITING};
 use crate::engine::tower::Tower;
 use crate::telemetry;
 
@@ -104,12 +105,25 @@ impl River {
         let Wish::Redrive { entity_id, .. } = &request.wish else {
             return Ok(());
         };
-        if self.jobs.contains_key(entity_id) {
-            // It is on its way for another request, which names the same generation.
-            let words = format!("it is being run again already, as generation {wanted}");
+        if let Some(taken) = self.jobs.get(entity_id) {
+            let (is_wanted, words) = if taken.generation == wanted {
+                // It is on its way for another request, which names the same generation.
+                let words = format!("it is being run again already, as generation {wanted}");
+                (true, words)
+            } else {
+                let words = format!(
+                    "not run again: the outcome of generation {} is still being published. Ask again \
+                     when it is",
+                    taken.generation
+                );
+                (false, words)
+            };
             return self
-                .answer_request(&request, true, Some(wanted), words)
+                .answer_request(&request, is_wanted, Some(wanted), words)
                 .await;
+        }
+        if !self.may_redrive() {
+            return self.let_redrive_wait(request).await;
         }
         let job = JobRef {
             entity_id: entity_id.clone(),
@@ -120,9 +134,44 @@ impl River {
                 .answer_request(&request, false, None, PRUNED.to_owned())
                 .await;
         };
+        self.redriving.insert(entity_id.clone());
         let delivery = self.delivery_again(intent, request, wanted);
         self.admit_one(delivery, sight).await?;
         self.take_over_arrivals().await
+    }
+
+    async fn let_redrive_wait(&mut self, request: Request) -> Result<(), EngineError> {
+        if self.redrives.len() < REDRIVES_WAITING {
+            self.redrives.push_back(request);
+            return Ok(());
+        }
+        let words = format!(
+            "not run again: {REDRIVES_WAITING} others wait to be run again. Ask again when those are done"
+        );
+        self.answer_request(&request, false, None, words).await
+    }
+
+    /// Runs again what waits for it, as many as there is room for.
+    pub(super) async fn start_redrives(&mut self) -> Result<(), EngineError> {
+        while !self.stopping && self.may_redrive() {
+            match self.redrives.pop_front() {
+                Some(request) => Box::pin(self.attend(request)).await?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for another beside those that are on their way; what has come into doubt has a
+    /// bound of its own.
+    fn may_redrive(&mut self) -> bool {
+        let jobs = &self.jobs;
+        self.redriving.retain(|entity_id| {
+            let taken = jobs.get(entity_id);
+            taken.is_some_and(|taken| !matches!(taken.stand, Stand::InDoubt { .. }))
+        });
+        let room = self.tower.settings.in_flight / LANE_PARTS;
+        self.redriving.len() < REDRIVES_AT_ONCE.min(room.max(1))
     }
 
     fn delivery_again(&self, intent: Intent, request: Request, wanted: Generation) -> Delivery {

@@ -22,7 +22,6 @@ pub(crate) fn names() -> Names {
         results_queue: named("results"),
         dead_exchange: named("dead"),
         dead_queue: named("dead"),
-        lock_queue: named("lock"),
     }
 }
 
@@ -48,7 +47,6 @@ impl Stage {
             ("RESULTS_QUEUE", &names.results_queue),
             ("DEAD_EXCHANGE", &names.dead_exchange),
             ("DEAD_QUEUE", &names.dead_queue),
-            ("LOCK_QUEUE", &names.lock_queue),
         ] {
             desk.set(&format!("TANDA_AMQP__{setting}"), value);
         }

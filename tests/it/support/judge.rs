@@ -72,6 +72,7 @@ struct Books {
     lists: usize,
     probes: usize,
     forgets_entity_ids: bool,
+    hangs: bool,
     down_until: Option<Instant>,
     reading_fails: Option<ListFault>,
     probe_fails: Option<(String, ListFault)>,
@@ -97,6 +98,11 @@ impl ScriptedBank {
         self.books()
             .script
             .insert(entity_id.to_owned(), does.iter().copied().collect());
+    }
+
+    /// Never ends a call any more.
+    pub(crate) fn hang(&self) {
+        self.books().hangs = true;
     }
 
     /// What it does with every call that has no script.
@@ -326,6 +332,9 @@ impl Books {
 impl Bank for ScriptedBank {
     async fn apply(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
         let_pass(Duration::from_millis(20)).await;
+        if self.books().hangs {
+            std::future::pending::<()>().await;
+        }
         self.apply_now(card_id, key, body)
     }
 
