@@ -114,11 +114,11 @@ pub async fn run(
     let mut river = River::open(ports, settings, stop.clone()).await?;
     let flowed = Box::pin(flow(&mut river, source.as_mut(), &stop, pauses)).await;
     let ended = match flowed {
-        Ok(()) => river.close().await,
+        Ok(()) => Box::pin(river.close()).await,
         // What is under way can still be finished: cut off, it would be in doubt.
         Err(error @ EngineError::Source(_)) => {
             river.stop_intake().await;
-            river.close().await.and(Err(error))
+            Box::pin(river.close()).await.and(Err(error))
         }
         // Nothing can be recorded any more.
         Err(error) => Err(error),

@@ -566,7 +566,7 @@ async fn i9_a_stop_is_heeded_while_what_was_left_cannot_be_published() {
         stopper.ask();
     };
     let both = async { tokio::join!(run, asked).0 };
-    let ended = tokio::time::timeout(Duration::from_secs(20), both).await;
+    let ended = Box::pin(tokio::time::timeout(Duration::from_secs(20), both)).await;
     assert_eq!(
         ended.expect("it stops").expect("the engine runs"),
         Ended::Stopped
