@@ -27,8 +27,6 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// A broker that is silent for twice as long is gone.
 const HEARTBEAT_S: u16 = 10;
-/// A connection that has stood for so long was sound: after it, the waits begin anew.
-pub(super) const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// First and longest wait before a connection is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 pub(super) const RETRY_MAX: Duration = Duration::from_secs(30);

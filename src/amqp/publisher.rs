@@ -17,6 +17,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backon::ExponentialBackoff;
@@ -27,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::broker::{ANSWER_LIMIT, Broker, Link, RETRY_MAX, STEADY_AFTER, open_channel, within};
+use super::broker::{ANSWER_LIMIT, Broker, Link, RETRY_MAX, open_channel, within};
 use super::error::AmqpError;
 use super::topology::Topology;
 use crate::telemetry;
@@ -41,6 +42,8 @@ const BATCH_PUBLICATIONS: usize = 128;
 const CHANNELS: usize = 2;
 /// The longest time for a confirm of a broker that takes publications at all.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
+/// After the broker has closed a channel for what was published, so long one at a time is published.
+const CAREFUL: Duration = Duration::from_secs(10);
 /// How often a broker that holds back publishing is looked at.
 const BLOCKED_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Courtesies that wait; more are dropped.
@@ -127,6 +130,7 @@ impl Publisher {
             link: link.clone(),
             waiting: Arc::new(tokio::sync::Mutex::new(waiting)),
             courtesies: courtesies_waiting,
+            has_confirmed: Arc::default(),
         };
         task.spawn(supervisor.run(first));
         Ok(Self {
@@ -193,6 +197,8 @@ struct Supervisor {
     link: Link,
     waiting: Waiting,
     courtesies: mpsc::Receiver<(String, BasicProperties, Arc<[u8]>)>,
+    /// Whether anything was confirmed since it connected.
+    has_confirmed: Arc<AtomicBool>,
 }
 
 /// Why a session ended.
@@ -208,8 +214,8 @@ impl Supervisor {
         let mut careful_until = Instant::now();
         loop {
             self.link.set(true);
-            let began = Instant::now();
             let ended = self.serve(&session, careful_until).await;
+            let is_refusal = session.connection.status().connected();
             self.link.set(false);
             let closed = session.connection.close(200, "done".into());
             // A connection that is broken needs no farewell.
@@ -222,11 +228,12 @@ impl Supervisor {
                 }
                 .emit(),
             }
-            if began.elapsed() > STEADY_AFTER {
+            if self.has_confirmed.swap(false, Ordering::AcqRel) || !is_refusal {
                 waits = Broker::waits();
             }
             session = self.reopen(&mut waits).await;
-            careful_until = Instant::now() + STEADY_AFTER;
+            let careful_for = if is_refusal { CAREFUL } else { Duration::ZERO };
+            careful_until = Instant::now() + careful_for;
         }
     }
 
@@ -272,6 +279,7 @@ impl Supervisor {
                 broker: self.broker.clone(),
                 connection_name: "publishing",
                 careful_until,
+                has_confirmed: Arc::clone(&self.has_confirmed),
             };
             let status = session.connection.status().clone();
             serving.spawn(desk.serve(status));
@@ -304,6 +312,7 @@ struct Desk {
     /// Until then one at a time is in flight: what the broker refuses closes the channel, and whatever else
     /// is in flight on it counts as not published.
     careful_until: Instant,
+    has_confirmed: Arc<AtomicBool>,
 }
 
 impl Desk {
@@ -367,6 +376,7 @@ impl Desk {
         if !returned.is_empty() {
             self.redeclare().await;
         }
+        self.has_confirmed.store(true, Ordering::Release);
         for ((publication, reply), is_nacked) in batch.drain(..).zip(nacked) {
             let answer = outcome_of(&publication, is_nacked, &returned);
             drop(reply.send(answer));

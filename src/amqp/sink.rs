@@ -90,6 +90,7 @@ impl Sink for QueueSink {
 fn failed(error: PublishError) -> SinkError {
     SinkError {
         is_full: matches!(error, PublishError::Full { .. }),
+        is_broken: matches!(error, PublishError::Unconfirmed(_)),
         source: error.into(),
     }
 }

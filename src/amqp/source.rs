@@ -30,7 +30,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::broker::{ANSWER_LIMIT, Broker, Link, STEADY_AFTER};
+use super::broker::{ANSWER_LIMIT, Broker, Link};
 use super::error::AmqpError;
 use super::lock::Opened;
 use super::message;
@@ -155,7 +155,6 @@ impl QueueSource {
             session: None,
             opening: JoinSet::new(),
             waits: Broker::waits(),
-            opened_at: Instant::now(),
             unread: VecDeque::new(),
             reads: 0,
         };
@@ -363,9 +362,8 @@ struct Supervisor {
     opened: Option<Opened>,
     session: Option<Session>,
     opening: JoinSet<Result<Opened, AmqpError>>,
-    /// Before it connects anew.
+    /// Before it connects anew; from the first on again once it consumes.
     waits: ExponentialBackoff,
-    opened_at: Instant,
     /// When each event came that the engine had not read when it had read so many.
     unread: VecDeque<Instant>,
     reads: u64,
@@ -405,7 +403,6 @@ impl Supervisor {
                     .emit();
                     self.link.set(true);
                     self.opened = Some(opened);
-                    self.opened_at = Instant::now();
                     Ok(())
                 }
                 Wake::Opened(Err(error)) => return self.fail(error).await,
@@ -463,6 +460,7 @@ impl Supervisor {
         let mut session = Session::open(&opened.connection, generation).await?;
         session.consume(queue, self.prefetch).await?;
         self.session = Some(session);
+        self.waits = Broker::waits();
         Ok(())
     }
 
@@ -629,9 +627,6 @@ impl Supervisor {
         let closed = opened.connection.close(200, "beginning anew".into());
         // The lock goes with it; a connection that is broken needs no farewell.
         drop(timeout(LOOK_EVERY, closed).await);
-        if self.opened_at.elapsed() > STEADY_AFTER {
-            self.waits = Broker::waits();
-        }
         let first = self.waits.next().unwrap_or(LOOK_EVERY);
         self.opening
             .spawn(Opened::again(self.broker.clone(), first));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::EngineError;
-use super::orders::{LetGo, Order, Orders, Reply, What};
+use super::orders::{BeginMark, LetGo, Order, Orders, Reply, What};
 use super::outcomes::{self, Told};
 use super::pause::Pass;
 use super::ports::{Answer, AttemptNote, Begun, Intent, JobRef, OpenJob, Settlement};
@@ -60,6 +60,7 @@ pub(super) struct Flight {
     pub(super) start: Start,
     pub(super) receipts: Arc<Receipts>,
     pub(super) orders: Orders,
+    pub(super) mark: Arc<BeginMark>,
 }
 
 /// Where a flight begins.
@@ -161,6 +162,7 @@ struct Pilot {
     turn: Option<(OwnedSemaphorePermit, Pass)>,
     answers_at_previous_attempt: Option<u64>,
     orders: Orders,
+    mark: Arc<BeginMark>,
     /// What a later generation asks the list about before its first call.
     again: Option<Again>,
     /// The request whose ruling is being carried out.
@@ -183,6 +185,7 @@ impl Pilot {
             start,
             receipts,
             orders,
+            mark,
         } = flight;
         let now = tower.clocks.now();
         let body = wire::bank::request_body(&intent.job);
@@ -199,6 +202,7 @@ impl Pilot {
             turn: None,
             answers_at_previous_attempt: None,
             orders,
+            mark,
             again,
             ruled: None,
             quiet: Quiet::from(now),
@@ -427,7 +431,7 @@ impl Pilot {
                     entity_id, card_id, ..
                 } = &self.intent.job;
                 telemetry::IntentDurable { entity_id, card_id }.emit();
-                if self.tower.settings.holding.is_some() {
+                if self.mark.begun() {
                     self.tell(Signal::Begun(entity_id.clone())).await;
                 }
                 Ok(Step::Event(Event::IntentDurable(self.tower.clocks.now())))

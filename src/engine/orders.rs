@@ -4,9 +4,30 @@
 //!
 //! *What it refuses to know.* Who asked, and what is recorded of it.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::request::{RequestId, Ruling};
+
+/// Whether a job's intent is durable, and whether its river wants to hear of it: nearly always nobody does.
+#[derive(Debug, Default)]
+pub(super) struct BeginMark(AtomicU8);
+
+const BEGUN: u8 = 1;
+const AWAITED: u8 = 2;
+
+impl BeginMark {
+    /// The intent is durable. Whether the river is to be told.
+    pub(super) fn begun(&self) -> bool {
+        self.0.fetch_or(BEGUN, Ordering::AcqRel) & AWAITED != 0
+    }
+
+    /// The river is to be told from now on. Whether it is too late for that: it has begun.
+    pub(super) fn awaited(&self) -> bool {
+        self.0.fetch_or(AWAITED, Ordering::AcqRel) & BEGUN != 0
+    }
+}
 
 /// Orders that wait for one flight: more than people ask about one job at a time. Whoever gives
 /// another waits.

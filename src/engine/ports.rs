@@ -560,6 +560,8 @@ pub trait Sink: Send + Sync {
 pub struct SinkError {
     /// Whether its readers have left so much unread that no more is taken.
     pub is_full: bool,
+    /// Whether the way to them broke, which concerns many outcomes at once and is told by whoever keeps it.
+    pub is_broken: bool,
     /// What happened.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
@@ -570,6 +572,7 @@ impl SinkError {
     pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
             is_full: false,
+            is_broken: false,
             source: source.into(),
         }
     }

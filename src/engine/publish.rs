@@ -73,7 +73,11 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
                 return Published::Yes;
             }
             Err(error) => {
-                telemetry::OutcomeNotConfirmed { error: &error }.emit();
+                telemetry::OutcomeNotConfirmed {
+                    error: &error,
+                    is_told: error.is_broken,
+                }
+                .emit();
                 if error.is_full {
                     // In this order: whoever is confirmed meanwhile lifts it, and otherwise this one does.
                     tower.gate.hold(Hold::Results);

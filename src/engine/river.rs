@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::beat::{BEAT_EVERY, beat, keep_beating};
 use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::Lanes;
-use super::orders::{LetGo, Order, Orders, What};
+use super::orders::{BeginMark, LetGo, Order, Orders, What};
 use super::pause::Pause;
 use super::ports::{Back, Delivery, Intent, JobRef, LedgerError, OpenJob, Provenance};
 use super::publish::{keep_marking, keep_publishing, publish_leftovers};
@@ -114,8 +114,9 @@ struct Taken {
     /// When it was taken, for the age of its delivery.
     since: Instant,
     stand: Stand,
-    /// The way to its flight, once it flies.
+    /// The way to its flight, once it flies, and how far that has come.
     orders: Option<mpsc::Sender<Order>>,
+    mark: Arc<BeginMark>,
 }
 
 impl Taken {
@@ -384,6 +385,7 @@ impl River {
                 longer: open.person_needed,
             },
             orders: None,
+            mark: Arc::default(),
             job,
         };
         let entity_id = taken.job.entity_id.clone();
@@ -416,6 +418,7 @@ impl River {
         }
         let (orders, waiting) = Orders::channel(self.takes_up_for_orders);
         taken.orders = Some(orders);
+        taken.mark = Arc::default();
         let intent = match &start {
             Start::Recovered(open) => open.intent.clone(),
             Start::Fresh { .. } | Start::Again(_) => {
@@ -428,6 +431,7 @@ impl River {
             orders: waiting,
             start,
             receipts: Arc::clone(&taken.receipts),
+            mark: Arc::clone(&taken.mark),
         };
         let task = self.flying.spawn(fly(Arc::clone(&self.tower), flight));
         self.by_task.insert(task.id(), entity_id.clone());
@@ -504,7 +508,7 @@ impl River {
     }
 
     /// A job has begun: what waits behind it may go to the ledger.
-    async fn heed_begin(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
+    pub(super) async fn heed_begin(&mut self, entity_id: &EntityId) -> Result<(), EngineError> {
         let Some(taken) = self.jobs.get(entity_id) else {
             return Ok(());
         };

@@ -104,7 +104,7 @@ impl Tower {
 /// What a flight tells the river while it flies.
 #[derive(Debug)]
 pub(super) enum Signal {
-    /// Its intent is durable; told only where what waits behind it may have to go to the ledger.
+    /// Its intent is durable; told only where what waits behind it has to go to the ledger.
     Begun(EntityId),
     /// Its interim outcome is durable and its receipts are answered.
     InDoubt(EntityId),

@@ -502,15 +502,19 @@ impl PublishingPanicked {
 pub struct OutcomeNotConfirmed<'a> {
     /// Why.
     pub error: &'a (dyn std::error::Error + 'static),
+    /// Whether the cause, which many outcomes have in common, is told for all of them.
+    pub is_told: bool,
 }
 
 impl OutcomeNotConfirmed<'_> {
     /// Logs it.
     pub fn emit(&self) {
-        warn!(
-            error = self.error,
-            "an outcome was not confirmed; it is published again"
-        );
+        const WORDS: &str = "an outcome was not confirmed; it is published again";
+        if self.is_told {
+            debug!(error = self.error, "{WORDS}");
+        } else {
+            warn!(error = self.error, "{WORDS}");
+        }
     }
 }
 

@@ -156,6 +156,7 @@ impl River {
             since: Instant::now(),
             stand: Stand::Queued,
             orders: None,
+            mark: Arc::default(),
             provenance: Provenance {
                 origin: intent.origin,
                 source: intent.source.into(),
@@ -210,11 +211,21 @@ impl River {
         }
     }
 
-    /// Too many wait in this lane: whoever holds it is to let go, unless it has begun.
-    pub(super) fn crowd(&self, card_id: &CardId) {
+    /// Too many wait in this lane: they go to the ledger once whoever holds it has a mark there, and it
+    /// with them where it has not begun.
+    pub(super) async fn crowd(&mut self, card_id: &CardId) -> Result<(), EngineError> {
+        let mut begun = None;
         let holders = self.lanes.holders(card_id);
         for taken in holders.filter_map(|entity_id| self.jobs.get(entity_id)) {
-            taken.let_go(LetGo::Crowded);
+            if taken.mark.awaited() {
+                begun = Some(taken.job.entity_id.clone());
+            } else {
+                taken.let_go(LetGo::Crowded);
+            }
+        }
+        match begun {
+            Some(entity_id) => self.heed_begin(&entity_id).await,
+            None => Ok(()),
         }
     }
 

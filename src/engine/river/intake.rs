@@ -132,31 +132,23 @@ impl River {
         }
         tell(&delivery, decision.as_str());
         match decision {
-            Decision::Run => {
-                self.take(delivery, fingerprint, false, None).await;
-                Ok(())
-            }
+            Decision::Run => self.take(delivery, fingerprint, false, None).await,
             Decision::RunReleased {
                 generation,
                 cancelled,
             } => {
                 let delivery = self.as_first_said(delivery).await?;
                 self.take_as(delivery, fingerprint, generation, cancelled, None)
-                    .await;
-                Ok(())
+                    .await
             }
-            Decision::RunCancelled => {
-                self.take(delivery, fingerprint, true, None).await;
-                Ok(())
-            }
+            Decision::RunCancelled => self.take(delivery, fingerprint, true, None).await,
             Decision::RunAgain { earlier, ended, by } => {
                 let was_ruled =
                     ended.status == Status::NotSent && is_without_proof(earlier, &ended);
                 let again = self
                     .earlier_generations(&delivery.job, earlier, was_ruled, by)
                     .await?;
-                self.take(delivery, fingerprint, false, Some(again)).await;
-                Ok(())
+                self.take(delivery, fingerprint, false, Some(again)).await
             }
             Decision::Replay(outcome)
                 if outcome.status == Status::Waiting && is_guest(&delivery, outcome.origin) =>
@@ -222,11 +214,11 @@ impl River {
         fingerprint: Digest,
         cancelled: bool,
         again: Option<Again>,
-    ) {
+    ) -> Result<(), EngineError> {
         let earlier = again.as_ref().map(|again| again.earlier);
         let generation = earlier.map_or(Generation::FIRST, Generation::next);
         self.take_as(delivery, fingerprint, generation, cancelled, again)
-            .await;
+            .await
     }
 
     async fn take_as(
@@ -236,7 +228,7 @@ impl River {
         generation: Generation,
         cancelled: bool,
         again: Option<Again>,
-    ) {
+    ) -> Result<(), EngineError> {
         let Delivery {
             job,
             provenance,
@@ -247,7 +239,7 @@ impl River {
         let place = self.lanes.join(&card_id, &entity_id);
         if place == Place::Shut {
             receipt.back(Back::Undecided).await;
-            return;
+            return Ok(());
         }
         let receipts = Receipts::new(self.open_receipts.clone());
         receipts.add(receipt).await;
@@ -264,15 +256,17 @@ impl River {
             since: Instant::now(),
             stand: Stand::Queued,
             orders: None,
+            mark: Arc::default(),
         };
         let start = taken.fresh_start();
         self.jobs.insert(entity_id.clone(), taken);
         match place {
             Place::First => self.start(&entity_id, start),
             Place::Held => self.arrivals.entry(card_id).or_default().push(entity_id),
-            Place::Crowded => self.crowd(&card_id),
+            Place::Crowded => Box::pin(self.crowd(&card_id)).await?,
             Place::Behind | Place::Shut => {}
         }
+        Ok(())
     }
 
     /// The ledger has an open row that this process has not taken up, which only happens where a

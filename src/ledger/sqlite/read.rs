@@ -34,6 +34,9 @@ pub(super) fn look(db: &Connection, entity_ids: &[EntityId]) -> Result<Vec<Sight
 
 /// What is known of one id.
 pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trouble> {
+    if is_new(db, entity_id)? {
+        return Ok(Sight::Unknown);
+    }
     if let Some(held) = holds::sight(db, entity_id)? {
         return Ok(held);
     }
@@ -58,6 +61,18 @@ pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trou
         fingerprint: Digest::from_bytes(row.get(1)?),
         standing,
     })
+}
+
+/// Whether nothing is known of an id, which is so for nearly every job that comes: in one statement.
+fn is_new(db: &Connection, entity_id: &EntityId) -> Result<bool, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM jobs WHERE entity_id = ?1) \
+         OR EXISTS (SELECT 1 FROM holds WHERE entity_id = ?1) \
+         OR EXISTS (SELECT 1 FROM tombstones WHERE entity_id = ?1) \
+         OR EXISTS (SELECT 1 FROM requests INDEXED BY requests_cancelled \
+             WHERE wish = 'cancel' AND accepted = 1 AND entity_id = ?1)",
+    )?;
+    Ok(!statement.exists([entity_id.as_str()])?)
 }
 
 /// What is known of an id that no job's row bears: what a prune left, or a cancel.

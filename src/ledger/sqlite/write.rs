@@ -24,6 +24,8 @@ use crate::ledger::rules;
 /// The job that an outcome is about, as it stands.
 struct JobRow {
     id: i64,
+    /// Whether it was held until now: one that ends at its turn without having begun.
+    was_held: bool,
     doubt: Option<i64>,
     last: Option<i64>,
 }
@@ -31,6 +33,10 @@ struct JobRow {
 /// See `Ledger::begin`.
 pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> {
     let sight = read::sight(db, &intent.job.entity_id)?;
+    if sight == Sight::Unknown && rules::may_begin(&sight, intent) {
+        insert_job(db, intent, false)?;
+        return Ok(Begun::Yes);
+    }
     let cancelled = requests::is_cancelled(db, &intent.job.entity_id, intent.generation)?;
     if cancelled || !rules::may_begin(&sight, intent) {
         return Ok(Begun::AlreadyThere(sight));
@@ -67,8 +73,6 @@ pub(super) fn release(db: &Connection, job: &JobRef, reason: &str) -> Result<(),
 pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<(), Trouble> {
     rules::check_settlement(settlement)?;
     let intent = &settlement.intent;
-    // One that ends at its turn without having begun.
-    holds::end(db, &intent.job.entity_id, intent.generation)?;
     let job = find_or_insert_job(db, intent)?;
     if job.last.is_some() {
         return Ok(());
@@ -91,8 +95,6 @@ pub(super) fn doubt(
 ) -> Result<StoredOutcome, Trouble> {
     rules::check_doubt(settlement)?;
     let intent = &settlement.intent;
-    // One that the bank's list shows before it began.
-    let was_held = holds::end(db, &intent.job.entity_id, intent.generation)?;
     let job = find_or_insert_job(db, intent)?;
     if let Some(last) = job.last {
         return read::outcome(db, last);
@@ -106,7 +108,7 @@ pub(super) fn doubt(
         "UPDATE jobs SET doubt_outcome = ?2, doubt_reason = ?3, released = NULL, \
          was_held = max(was_held, ?4) WHERE id = ?1",
     )?
-    .execute(params![job.id, interim, reason.as_str(), was_held])?;
+    .execute(params![job.id, interim, reason.as_str(), job.was_held])?;
     read::outcome(db, interim)
 }
 
@@ -196,9 +198,11 @@ pub(super) fn set_sequence(db: &Connection, sequence: i64) -> Result<(), Trouble
     Ok(())
 }
 
+/// The row of a job. Its hold, if it has one, ends: a job whose intent stands has none.
 fn find_or_insert_job(db: &Connection, intent: &Intent) -> Result<JobRow, Trouble> {
+    let end_hold = || holds::end(db, &intent.job.entity_id, intent.generation);
     let mut statement = db.prepare_cached(
-        "SELECT id, fingerprint, doubt_outcome, final_outcome FROM jobs \
+        "SELECT id, fingerprint, doubt_outcome, final_outcome, released IS NULL FROM jobs \
          WHERE entity_id = ?1 AND generation = ?2",
     )?;
     let entity_id = intent.job.entity_id.as_str();
@@ -209,13 +213,16 @@ fn find_or_insert_job(db: &Connection, intent: &Intent) -> Result<JobRow, Troubl
             id: row.get(0)?,
             doubt: row.get(2)?,
             last: row.get(3)?,
+            was_held: if row.get(4)? { false } else { end_hold()? },
         });
     }
+    let was_held = end_hold()?;
     rules::check_new_row(current(db, &intent.job.entity_id)?, intent.generation)?;
     Ok(JobRow {
         id: insert_job(db, intent, false)?,
         doubt: None,
         last: None,
+        was_held,
     })
 }
 

@@ -524,6 +524,7 @@ impl Sink for Collector {
         if self.is_full.load(Ordering::SeqCst) {
             return Err(SinkError {
                 is_full: true,
+                is_broken: false,
                 source: "nobody reads".into(),
             });
         }

@@ -4,7 +4,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,6 +15,9 @@ pub(crate) const TANDA: &str = env!("CARGO_BIN_EXE_tanda");
 
 /// The most that `ledger.min_free_mib` can ask for, which is an exbibyte.
 pub(crate) const MORE_THAN_ANY_DISK_MIB: &str = "1099511627776";
+
+/// More lines than any program here says.
+const LINES_WAITING: usize = 100_000;
 
 /// The longest that something may take to become true.
 const UNTIL_MAX: Duration = Duration::from_secs(60);
@@ -113,7 +117,8 @@ impl Desk {
 /// A command under way whose words are listened to.
 pub(crate) struct Started {
     child: Child,
-    errors: BufReader<ChildStderr>,
+    /// Read all the time: a program whose words nobody takes comes to a halt.
+    lines: Receiver<String>,
     said: String,
 }
 
@@ -124,27 +129,36 @@ impl Started {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let errors = BufReader::new(child.stderr.take().expect("it is piped"));
-        let said = String::new();
+        let mut errors = BufReader::new(child.stderr.take().expect("it is piped"));
+        let (sender, lines) = sync_channel(LINES_WAITING);
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while errors.read_line(&mut line).expect("it says UTF-8") > 0 {
+                // Whoever listened may have gone.
+                sender.send(std::mem::take(&mut line)).ok();
+            }
+        });
         Self {
             child,
-            errors,
-            said,
+            lines,
+            said: String::new(),
         }
     }
 
     /// Ends when it has said this; it must say it before it ends.
     pub(crate) fn until_it_says(&mut self, text: &str) {
         while !self.said.contains(text) {
-            let read = self.errors.read_line(&mut self.said).expect("UTF-8");
-            assert_ne!(read, 0, "it never said {text:?}:\n{}", self.said);
+            let Ok(line) = self.lines.recv() else {
+                panic!("it never said {text:?}:\n{}", self.said);
+            };
+            self.said.push_str(&line);
         }
     }
 
     /// Fails where it has ended.
     pub(crate) fn must_run_on(&mut self) {
         if self.child.try_wait().expect("a child").is_some() {
-            self.errors.read_to_string(&mut self.said).ok();
+            self.said.extend(self.lines.iter());
             panic!("it has ended:\n{}", self.said);
         }
     }
@@ -175,9 +189,7 @@ impl Started {
 
     /// Its exit code and everything it said.
     pub(crate) fn ends(mut self) -> (Option<i32>, String) {
-        self.errors
-            .read_to_string(&mut self.said)
-            .expect("it says UTF-8");
+        self.said.extend(self.lines.iter());
         let status = self.child.wait().expect("it ends");
         (status.code(), self.said)
     }
