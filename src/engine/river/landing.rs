@@ -28,7 +28,10 @@ impl River {
                 self.ask_guests_in(&entity_id).await
             }
             Err(error) if error.is_panic() => match self.by_task.remove(&error.id()) {
-                Some(entity_id) => self.lands_panicked(&entity_id).await,
+                Some(entity_id) => {
+                    self.lands_panicked(&entity_id).await?;
+                    self.ask_guests_in(&entity_id).await
+                }
                 None => Ok(()),
             },
             Err(_cancelled) => Ok(()),
