@@ -33,6 +33,8 @@ use super::error::AmqpError;
 use super::topology::Topology;
 use crate::telemetry;
 
+/// What this connection is called.
+const PUBLISHING: &str = "publishing";
 /// Publications that wait for a channel; whoever has another waits to hand it over.
 const QUEUE_PUBLICATIONS: usize = 1_024;
 /// How many are in flight together on one channel: a confirm of a quorum queue takes a millisecond or
@@ -121,7 +123,7 @@ impl Publisher {
         let first = Session::open(&broker).await?;
         link.set(true);
         telemetry::BrokerFound {
-            connection: "publishing",
+            connection: PUBLISHING,
         }
         .emit();
         let mut task = JoinSet::new();
@@ -175,7 +177,7 @@ struct Session {
 
 impl Session {
     async fn open(broker: &Broker) -> Result<Self, AmqpError> {
-        let connection = broker.connect("publishing").await?;
+        let connection = broker.connect(PUBLISHING).await?;
         let mut channels = Vec::with_capacity(CHANNELS);
         for _ in 0..CHANNELS {
             let channel = open_channel(&connection).await?;
@@ -223,7 +225,7 @@ impl Supervisor {
             match ended {
                 Ended::NobodyLeft => return,
                 Ended::Broken(why) => telemetry::BrokerLost {
-                    connection: "publishing",
+                    connection: PUBLISHING,
                     why: &why,
                 }
                 .emit(),
@@ -240,33 +242,19 @@ impl Supervisor {
     async fn reopen(&self, waits: &mut ExponentialBackoff) -> Session {
         loop {
             sleep(waits.next().unwrap_or(RETRY_MAX)).await;
-            match self.open_whole().await {
+            match Session::open(&self.broker).await {
                 Ok(session) => {
+                    // An exchange that is gone ended the one before, perhaps.
+                    declare(&self.broker, &session.connection).await;
                     telemetry::BrokerFound {
-                        connection: "publishing",
+                        connection: PUBLISHING,
                     }
                     .emit();
                     return session;
                 }
-                Err(error) => telemetry::BrokerNotFound {
-                    connection: "publishing",
-                    error: &error,
-                }
-                .emit(),
+                Err(error) => tell_not_found(&error),
             }
         }
-    }
-
-    /// A session to exchanges and queues that are there, as far as this worker declares them: what was
-    /// published to an exchange that is gone ended the one before.
-    async fn open_whole(&self) -> Result<Session, AmqpError> {
-        let session = Session::open(&self.broker).await?;
-        let settings = self.broker.settings();
-        if settings.declare {
-            let topology = Topology::new(&settings.names, settings.results_max_length);
-            topology.declare(&session.connection).await?;
-        }
-        Ok(session)
     }
 
     /// Serves until a channel breaks or nobody is left.
@@ -277,7 +265,6 @@ impl Supervisor {
                 channel: channel.clone(),
                 waiting: Arc::clone(&self.waiting),
                 broker: self.broker.clone(),
-                connection_name: "publishing",
                 careful_until,
                 has_confirmed: Arc::clone(&self.has_confirmed),
             };
@@ -308,7 +295,6 @@ struct Desk {
     channel: Channel,
     waiting: Waiting,
     broker: Broker,
-    connection_name: &'static str,
     /// Until then one at a time is in flight: what the broker refuses closes the channel, and whatever else
     /// is in flight on it counts as not published.
     careful_until: Instant,
@@ -417,25 +403,38 @@ impl Desk {
 
     /// A queue that is gone is made again, where this worker declares; else somebody else must.
     async fn redeclare(&self) {
-        let settings = self.broker.settings();
-        if !settings.declare {
+        if !self.broker.settings().declare {
             return;
         }
-        let topology = Topology::new(&settings.names, settings.results_max_length);
-        let declared = async {
-            let connection = self.broker.connect(self.connection_name).await?;
-            let declared = topology.declare(&connection).await;
-            drop(timeout(ANSWER_LIMIT, connection.close(200, "done".into())).await);
-            declared
-        };
-        if let Err(error) = declared.await {
-            telemetry::BrokerNotFound {
-                connection: self.connection_name,
-                error: &error,
+        match self.broker.connect(PUBLISHING).await {
+            Ok(connection) => {
+                declare(&self.broker, &connection).await;
+                drop(timeout(ANSWER_LIMIT, connection.close(200, "done".into())).await);
             }
-            .emit();
+            Err(error) => tell_not_found(&error),
         }
     }
+}
+
+/// Makes what is missing, where this worker declares. What cannot be made is told: the rest is published all
+/// the same.
+async fn declare(broker: &Broker, connection: &Connection) {
+    let settings = broker.settings();
+    if !settings.declare {
+        return;
+    }
+    let topology = Topology::new(&settings.names, settings.results_max_length);
+    if let Err(error) = topology.declare(connection).await {
+        tell_not_found(&error);
+    }
+}
+
+fn tell_not_found(error: &AmqpError) {
+    telemetry::BrokerNotFound {
+        connection: PUBLISHING,
+        error,
+    }
+    .emit();
 }
 
 /// What became of one publication of a batch whose confirms have all come.

@@ -28,7 +28,7 @@ use backon::ExponentialBackoff;
 use lapin::BasicProperties;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::broker::{ANSWER_LIMIT, Broker, Link};
 use super::error::AmqpError;
@@ -157,6 +157,8 @@ impl QueueSource {
             waits: Broker::waits(),
             unread: VecDeque::new(),
             reads: 0,
+            look_at: Instant::now() + LOOK_EVERY,
+            has_delivered: false,
         };
         let mut task = JoinSet::new();
         task.spawn(supervisor.run());
@@ -367,6 +369,10 @@ struct Supervisor {
     /// When each event came that the engine had not read when it had read so many.
     unread: VecDeque<Instant>,
     reads: u64,
+    /// When connection and messages are looked at next.
+    look_at: Instant,
+    /// Whether a message has come since they were looked at last.
+    has_delivered: bool,
 }
 
 /// What the task woke up for.
@@ -444,7 +450,7 @@ impl Supervisor {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             () = self.shared.asked.notified() => Wake::Asked,
-            () = sleep(LOOK_EVERY) => Wake::Look,
+            () = sleep_until(self.look_at) => Wake::Look,
         }
     }
 
@@ -515,12 +521,14 @@ impl Supervisor {
             }
         };
         let delivered = take(session, delivery);
+        self.has_delivered = true;
         self.tell(delivered).await;
         Ok(())
     }
 
     /// The queue of events has room for all that the prefetch lets through.
     async fn tell(&mut self, event: Event) {
+        self.forget_read();
         self.unread.push_back(Instant::now());
         // Nobody may be left to read it.
         self.events.send(event).await.ok();
@@ -565,14 +573,15 @@ impl Supervisor {
     /// A connection may end without a word on the consumer's stream; and what nobody reads is given back
     /// before the broker takes it.
     async fn look(&mut self) -> Result<(), String> {
+        self.look_at = Instant::now() + LOOK_EVERY;
         let is_up = self
             .opened
             .as_ref()
             .is_none_or(|opened| opened.connection.status().connected());
         let is_open = self.session.as_ref().is_none_or(Session::is_up);
         if is_up && is_open {
-            if self.session.as_ref().is_some_and(Session::has_room) {
-                // Nothing came for as long as it takes to come here.
+            let has_room = self.session.as_ref().is_some_and(Session::has_room);
+            if !std::mem::take(&mut self.has_delivered) && has_room {
                 telemetry::QueueIsEmpty.emit();
             }
             if self.is_unread() {
@@ -586,12 +595,16 @@ impl Supervisor {
         }
     }
 
-    /// Whether a message has lain unread for too long.
-    fn is_unread(&mut self) -> bool {
+    fn forget_read(&mut self) {
         let reads = self.shared.reads.load(Ordering::Acquire);
         let news = reads.saturating_sub(std::mem::replace(&mut self.reads, reads));
         let news = usize::try_from(news).unwrap_or(usize::MAX);
         self.unread.drain(..news.min(self.unread.len()));
+    }
+
+    /// Whether a message has lain unread for too long.
+    fn is_unread(&mut self) -> bool {
+        self.forget_read();
         let oldest = self.unread.front();
         self.session.is_some() && oldest.is_some_and(|since| since.elapsed() > UNREAD_LIMIT)
     }

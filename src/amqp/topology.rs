@@ -54,12 +54,15 @@ impl Default for Names {
 }
 
 impl Names {
-    /// The queue that only one worker can have. It follows from the queue of jobs: two workers of one
-    /// queue cannot have two locks.
+    /// The queue that only one worker can have. It follows from the queue of jobs, so that two workers of
+    /// one queue cannot have two locks, nor those of two queues one: `x.lock` of `x.jobs`, else `x-lock`.
     #[must_use]
     pub fn lock_queue(&self) -> String {
         let jobs = &self.jobs_queue;
-        format!("{}.lock", jobs.strip_suffix(".jobs").unwrap_or(jobs))
+        match jobs.strip_suffix(".jobs") {
+            Some(prefix) => format!("{prefix}.lock"),
+            None => format!("{jobs}-lock"),
+        }
     }
 
     /// Whether a queue of this name is one of ours.
@@ -374,7 +377,7 @@ mod tests {
                 .contains(&("x-max-length", Argument::Number(7)))
         );
         assert!(names.is_ours("pagos") && !names.is_ours("tanda.jobs"));
-        assert_eq!(names.lock_queue(), "pagos.lock");
+        assert_eq!(names.lock_queue(), "pagos-lock");
         assert_eq!(Names::default().lock_queue(), "tanda.lock");
     }
 }

@@ -127,14 +127,18 @@ impl Lanes {
     /// The job that holds this lane has a durable intent. Whether what waits behind it is to go to the
     /// ledger now.
     pub(super) fn begun(&mut self, card_id: &CardId, entity_id: &EntityId) -> bool {
-        let depth = self.depth;
         self.lanes.get_mut(card_id).is_some_and(|lane| {
             if lane.progress == HolderProgress::Fresh && lane.holders.contains(entity_id) {
                 lane.progress = HolderProgress::Begun;
             }
             lane.progress == HolderProgress::Begun
-                && depth.is_some_and(|depth| lane.queue.len() > depth)
-        })
+        }) && self.is_crowded(card_id)
+    }
+
+    /// Whether more wait in this lane than are to wait here.
+    pub(super) fn is_crowded(&self, card_id: &CardId) -> bool {
+        let waiting = self.lanes.get(card_id).map_or(0, |lane| lane.queue.len());
+        self.depth.is_some_and(|depth| waiting > depth)
     }
 
     /// The job that holds this lane is to begin anew, or for the first time.

@@ -33,6 +33,7 @@ pub mod settings;
 pub mod stop;
 mod tower;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ use tokio::sync::watch;
 use self::ports::{Bank, Clock, Ledger, LedgerError, Sink, Source, SourceError};
 use self::river::River;
 use self::settings::{SOURCE_AT_STOP, Settings};
-use self::stop::Stop;
+use self::stop::{Stop, Stopper};
 use crate::domain::progress::IllegalStep;
 
 pub use self::clock::SystemClock;
@@ -107,7 +108,32 @@ pub async fn attend(ports: Ports, settings: Settings, stop: Stop) -> Result<(), 
 pub async fn run(
     ports: Ports,
     settings: Settings,
+    source: Box<dyn Source>,
+    stop: Stop,
+    pauses: &watch::Sender<Option<Pause>>,
+) -> Result<Ended, EngineError> {
+    // A source that is gone for good stops what is under way as whoever asked us would.
+    let (own, heeded) = stop::signal();
+    let passed_on = async {
+        stop.asked().await;
+        // A source may have been gone before.
+        let _is_first = own.drain();
+        stop.abandoned().await;
+        own.ask();
+        std::future::pending::<Infallible>().await
+    };
+    let running = Box::pin(run_until(ports, settings, source, &own, heeded, pauses));
+    tokio::select! {
+        ended = running => ended,
+        never = passed_on => match never {},
+    }
+}
+
+async fn run_until(
+    ports: Ports,
+    settings: Settings,
     mut source: Box<dyn Source>,
+    stopper: &Stopper,
     stop: Stop,
     pauses: &watch::Sender<Option<Pause>>,
 ) -> Result<Ended, EngineError> {
@@ -117,6 +143,7 @@ pub async fn run(
         Ok(()) => Box::pin(river.close()).await,
         // What is under way can still be finished: cut off, it would be in doubt.
         Err(error @ EngineError::Source(_)) => {
+            let _is_first = stopper.drain();
             river.stop_intake().await;
             Box::pin(river.close()).await.and(Err(error))
         }
@@ -148,10 +175,12 @@ async fn flow(
                 river.note_pause(pause.as_ref());
                 pauses.send_replace(pause);
             },
-            () = long_pause => {
-                source.withdraw().await;
-                river.give_back();
-            }
+            () = long_pause => tokio::select! {
+                biased;
+                () = source.withdraw() => river.give_back(),
+                // The end gives it back too.
+                () = stop.asked() => {}
+            },
             happening = river.next() => river.follow(happening).await?,
             offered = source.next(room), if takes_more => river.take_in(offered?).await?,
         }

@@ -33,13 +33,27 @@ pub(super) enum Published {
     Stopped,
 }
 
+/// Whose outcome the ledger has: of the readers that it is told to, or of others, who have not got it by that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    /// Theirs: confirmed, it is marked.
+    Theirs,
+    /// Of others.
+    OfOthers,
+}
+
 /// Publishes an outcome until it is confirmed or the process stops.
 pub(super) async fn publish(tower: &Tower, outcome: &StoredOutcome) -> Published {
+    publish_of(tower, outcome, Row::Theirs).await
+}
+
+/// Publishes an outcome of this row until it is confirmed or the process stops.
+pub(super) async fn publish_of(tower: &Tower, outcome: &StoredOutcome, row: Row) -> Published {
     if !tower.sink.reaches().contains(&outcome.origin) {
         return Published::Yes;
     }
     let published = confirm(tower, outcome).await;
-    if published == Published::Yes && !outcome.published {
+    if published == Published::Yes && !outcome.published && row == Row::Theirs {
         // A lost mark only publishes again.
         tower.marks.send(outcome.event_id).await.ok();
     }

@@ -79,6 +79,8 @@ pub(super) struct River {
     ready: VecDeque<CardId>,
     /// What of this batch of deliveries goes to the ledger, in its order.
     arrivals: HashMap<CardId, Vec<EntityId>>,
+    /// Cards whose lanes have become full with this batch.
+    crowded: HashSet<CardId>,
     /// Takeovers that are being told, each with its card.
     telling: JoinSet<CardId>,
     /// Jobs that the ledger holds and that were not offered yet.
@@ -250,6 +252,7 @@ impl River {
             in_doubt: 0,
             ready: VecDeque::new(),
             arrivals: HashMap::new(),
+            crowded: HashSet::new(),
             telling: JoinSet::new(),
             held: 0,
             aged_at: Instant::now(),
@@ -419,6 +422,10 @@ impl River {
         let (orders, waiting) = Orders::channel(self.takes_up_for_orders);
         taken.orders = Some(orders);
         taken.mark = Arc::default();
+        if self.lanes.is_crowded(&taken.job.card_id) {
+            // Nothing else may come that would ask.
+            taken.mark.awaited();
+        }
         let intent = match &start {
             Start::Recovered(open) => open.intent.clone(),
             Start::Fresh { .. } | Start::Again(_) => {

@@ -515,33 +515,47 @@ async fn a_job_whose_task_panics_whatever_is_done_is_parked_and_the_others_go_on
     assert_eq!(world.bank.calls_for("a").len(), 1, "nothing was sent again");
 }
 
-/// A source that breaks after its first jobs.
-struct BreakingSource(Option<Box<dyn Source>>);
+/// A source that breaks a moment after its first jobs.
+struct BreakingSource {
+    source: Option<Box<dyn Source>>,
+    breaks_at: Instant,
+}
 
 #[async_trait]
 impl Source for BreakingSource {
     async fn next(&mut self, max: usize) -> Result<Offer, SourceError> {
-        match self.0.take() {
-            Some(mut source) => source.next(max).await,
-            None => Err(SourceError::new("consuming", "it is gone for good")),
+        if let Some(mut source) = self.source.take() {
+            return source.next(max).await;
         }
+        tokio::time::sleep_until(self.breaks_at).await;
+        Err(SourceError::new("consuming", "it is gone for good"))
     }
 }
 
-/// A source that is gone for good ends the process; what is under way is finished first, so that nothing
-/// comes into doubt because of it.
+/// A source that is gone for good ends the process; calls under way are finished first, so that nothing
+/// comes into doubt because of it, and no more are begun.
 #[tokio::test(start_paused = true)]
 async fn i9_a_source_that_breaks_brings_nothing_into_doubt() {
     let world = world();
-    let jobs = [job("a", 1), job("b", 2)];
-    let source = Box::new(BreakingSource(Some(world.source(&jobs))));
+    let jobs: Vec<_> = (1..40).map(|card| job(&format!("j{card}"), card)).collect();
+    let source = Box::new(BreakingSource {
+        source: Some(world.source(&jobs)),
+        breaks_at: Instant::now() + Duration::from_millis(10),
+    });
     let (_stopper, stop) = tanda::engine::stop::signal();
     let (pauses, _) = tokio::sync::watch::channel(None);
     let ran = tanda::engine::run(world.ports(), world.settings.clone(), source, stop, &pauses);
-    assert!(matches!(ran.await, Err(EngineError::Source(_))));
-    for name in ["a", "b"] {
-        assert_eq!(world.sink.statuses(name), [Status::Succeeded]);
+    let (took, ended) = Box::pin(seconds(ran)).await;
+    assert!(matches!(ended, Err(EngineError::Source(_))));
+    assert!(took < 5, "{took} s");
+    let calls = world.bank.calls();
+    assert_eq!(calls.len(), 4, "as many as were under way");
+    for call in calls {
+        let told = world.sink.statuses(&call.entity_id);
+        assert_eq!(told, [Status::Succeeded]);
     }
+    let open = world.ledger.unsettled(None, 9).await.expect("memory");
+    assert_eq!(open, []);
 }
 
 /// A broker that holds back publishing keeps nobody from stopping, at the start either.

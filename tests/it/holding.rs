@@ -610,6 +610,45 @@ async fn i1_i6_a_copy_is_answered_as_the_job_or_as_a_conflict_wherever_the_job_s
     }
 }
 
+/// A copy with other content that comes in the batch with which the lane becomes full.
+#[tokio::test(start_paused = true)]
+async fn i6_a_copy_in_the_batch_that_fills_a_lane_is_a_conflict() {
+    let office = office(16).await;
+    office.queue.put(&[job("first", 1)]);
+    let worker = office.start();
+    let_pass(Duration::from_millis(10)).await;
+    let behind: Vec<_> = (0..6).map(|n| job(&format!("j{n}"), 1)).collect();
+    office.queue.put(&behind);
+    let other = Job {
+        operation: Operation::Withdrawal,
+        ..job("j0", 1)
+    };
+    office.queue.put_again(&[other, job("j0", 1)]);
+    office.settle(HOUR).await;
+    worker.stop().await;
+    office.judge("");
+    let told = office.world.sink.statuses("j0");
+    assert!(told.contains(&Status::Conflict), "{told:?}");
+}
+
+/// One card has the whole prefetch, and whoever holds its lane ends without having begun: the others go to
+/// the ledger all the same, once the next has begun, and other cards go on.
+#[tokio::test(start_paused = true)]
+async fn i11_a_full_lane_whose_holder_never_begins_does_not_keep_the_room() {
+    let office = office(16).await;
+    office.ask(Wish::Cancel(id("j0"))).await;
+    office.world.bank.script("j1", &[Does::LoseRequest; 99]);
+    let full: Vec<_> = (0..16).map(|n| job(&format!("j{n}"), 1)).collect();
+    office.queue.put(&full);
+    office.queue.put(&[job("beside", 2)]);
+    let worker = office.start();
+    let_pass(MINUTE).await;
+    assert_eq!(office.world.sink.statuses("beside"), [Status::Succeeded]);
+    office.settle(DAY).await;
+    worker.stop().await;
+    office.judge("");
+}
+
 /// Nobody reads the results: the flow says so, sends nothing, gives back what it can, and goes on by
 /// itself once they are read.
 #[tokio::test(start_paused = true)]

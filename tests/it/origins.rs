@@ -93,6 +93,7 @@ async fn i3_i4_a_message_about_a_job_of_a_file_gets_its_outcome() {
         let last = told.last().expect("it was told");
         assert_eq!(last.status, Status::Succeeded, "{ends:?}");
         assert_eq!(told.len(), 1, "once: {ends:?}");
+        assert!(!last.published, "the queue had not heard of it before");
     }
 }
 

@@ -518,6 +518,30 @@ async fn i11_many_redrives_leave_room_for_other_jobs() {
     assert_eq!(later.len(), 201, "and each of these is run again");
 }
 
+/// A redrive that waits for its turn can be taken back.
+#[tokio::test(start_paused = true)]
+async fn a_redrive_that_waits_for_its_turn_is_cancelled() {
+    let ledger = Arc::new(MemoryLedger::new());
+    let mut world = World::new(ledger.clone()).proven().await;
+    world.settings.in_flight = 16;
+    let names: Vec<_> = (0..40).map(|n| format!("dead-{n}")).collect();
+    for name in &names {
+        world.bank.script(name, &[Does::Refuse]);
+    }
+    let dead = names.iter().zip(1..).map(|(name, card)| job(name, card));
+    world.run(&dead.collect::<Vec<_>>()).await;
+    for name in &names {
+        ask(&world, redrive(name)).await;
+    }
+    ask(&world, Wish::Cancel(id("dead-39"))).await;
+    assert_eq!(world.run(&[]).await, Ended::Dry);
+    assert_eq!(world.bank.calls_for("dead-38").len(), 2, "run again");
+    assert_eq!(world.bank.calls_for("dead-39").len(), 1, "not run again");
+    let answers: Vec<_> = ledger.answers().into_iter().flatten().collect();
+    let last: Vec<_> = answers.iter().skip(39).map(|it| it.accepted).collect();
+    assert_eq!(last, [false, true], "the redrive, and the cancel");
+}
+
 /// A rejected job whose outcome still waits to be confirmed is no job that is being run again.
 #[tokio::test(start_paused = true)]
 async fn a_redrive_before_the_refusal_is_published_is_declined_and_not_swallowed() {

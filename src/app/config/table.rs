@@ -316,7 +316,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "amqp.jobs_queue",
         kind: Kind::Text(amqp_name),
         unless_set: Unless::Is("tanda.jobs"),
-        meaning: "queue of jobs",
+        meaning: "queue of jobs; only one worker can have it: the lock is called `tanda.lock`, after another name `NAME-lock`, after `X.jobs` `X.lock`",
     },
     Setting {
         name: "amqp.results_exchange",
@@ -537,11 +537,12 @@ fn not_empty(text: &str) -> Result<(), String> {
 
 /// AMQP's own bound is 255 bytes; names beginning with `amq.` are the broker's.
 fn amqp_name(text: &str) -> Result<(), String> {
-    let fits = !text.is_empty() && text.len() <= 255 && !text.starts_with("amq.");
+    // AMQP has 255 bytes; the lock's name is longer than that of the queue of jobs.
+    let fits = !text.is_empty() && text.len() <= 250 && !text.starts_with("amq.");
     if fits && !text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Ok(());
     }
-    Err("must be 1 to 255 bytes without white space, and not begin with amq.".to_owned())
+    Err("must be 1 to 250 bytes without white space, and not begin with amq.".to_owned())
 }
 
 fn listen_address(text: &str) -> Result<(), String> {

@@ -121,6 +121,12 @@ impl River {
 
     /// A cancel is on record first, then takes effect at the job's next wait.
     async fn cancel(&mut self, request: Request, entity_id: EntityId) -> Result<(), EngineError> {
+        if self.forget_redrives_of(&entity_id).await? {
+            let words = "cancelled: it is not run again";
+            return self
+                .answer_request(&request, true, None, words.to_owned())
+                .await;
+        }
         let sight = self.sight_of(&entity_id).await?;
         let cancelled = match self.jobs.get(&entity_id) {
             Some(taken) if matches!(taken.stand, Stand::InDoubt { .. }) => {

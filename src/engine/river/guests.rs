@@ -31,7 +31,7 @@ impl River {
         for guest in self.guests.remove(entity_id).unwrap_or_default() {
             self.admit_again(guest).await?;
         }
-        Ok(())
+        self.take_over_arrivals().await
     }
 
     /// Forgets those that come again by themselves.

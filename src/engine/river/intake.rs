@@ -23,7 +23,7 @@ use crate::engine::ports::{
     Back, Delivery, LedgerError, Offer, OpenJob, Receipt, Sight, Standing, StoredOutcome,
     UnreadableDelivery,
 };
-use crate::engine::publish::{Published, publish};
+use crate::engine::publish::{Published, Row, publish_of};
 use crate::engine::receipts::Receipts;
 use crate::engine::settings::{MAX_HELD, MAX_IN_DOUBT};
 use crate::telemetry;
@@ -92,8 +92,12 @@ impl River {
         self.offer_held().await
     }
 
-    /// The ledger takes over what has arrived and must wait there.
+    /// The ledger takes over what has arrived and must wait there: only when the whole batch is admitted,
+    /// because what was looked up for it knows nothing of it.
     pub(super) async fn take_over_arrivals(&mut self) -> Result<(), EngineError> {
+        for card_id in std::mem::take(&mut self.crowded) {
+            self.crowd(&card_id).await?;
+        }
         for (card_id, arrived) in std::mem::take(&mut self.arrivals) {
             let arrived = arrived.iter().filter_map(|id| self.jobs.remove(id));
             let arrived = arrived.collect();
@@ -157,8 +161,13 @@ impl River {
                 Ok(())
             }
             Decision::Replay(outcome) => {
+                let row = if outcome.origin == delivery.provenance.origin {
+                    Row::Theirs
+                } else {
+                    Row::OfOthers
+                };
                 let outcome = as_told_to(outcome, &delivery);
-                self.reply(outcome, delivery.receipt).await;
+                self.reply(outcome, row, delivery.receipt).await;
                 Ok(())
             }
             Decision::Conflict(generation) => {
@@ -263,7 +272,9 @@ impl River {
         match place {
             Place::First => self.start(&entity_id, start),
             Place::Held => self.arrivals.entry(card_id).or_default().push(entity_id),
-            Place::Crowded => Box::pin(self.crowd(&card_id)).await?,
+            Place::Crowded => {
+                self.crowded.insert(card_id);
+            }
             Place::Behind | Place::Shut => {}
         }
         Ok(())
@@ -320,7 +331,7 @@ impl River {
         let fact = outcomes::of_conflict(namespace, &delivery, generation, fingerprint, settled_at);
         let kept = self.tower.ledger.note_fact(fact).await?;
         let kept = as_told_to(kept, &delivery);
-        self.reply(kept, delivery.receipt).await;
+        self.reply(kept, Row::Theirs, delivery.receipt).await;
         Ok(())
     }
 
@@ -343,21 +354,21 @@ impl River {
             envelope: message.provenance.envelope.clone(),
             ..kept
         };
-        self.reply(kept, message.receipt).await;
+        self.reply(kept, Row::Theirs, message.receipt).await;
         Ok(())
     }
 
     /// Publishes what the ledger has and answers the receipt, beside the flow.
-    async fn reply(&mut self, outcome: StoredOutcome, receipt: Box<dyn Receipt>) {
+    async fn reply(&mut self, outcome: StoredOutcome, row: Row, receipt: Box<dyn Receipt>) {
         let receipts = Receipts::new(self.open_receipts.clone());
         receipts.add(receipt).await;
-        self.answer(outcome, receipts);
+        self.answer(outcome, row, receipts);
     }
 
-    pub(super) fn answer(&mut self, outcome: StoredOutcome, receipts: Arc<Receipts>) {
+    pub(super) fn answer(&mut self, outcome: StoredOutcome, row: Row, receipts: Arc<Receipts>) {
         let (tower, answered) = (Arc::clone(&self.tower), Arc::clone(&receipts));
         let task = self.replies.spawn(async move {
-            match publish(&tower, &outcome).await {
+            match publish_of(&tower, &outcome, row).await {
                 Published::Yes => answered.done(&outcome).await,
                 Published::Stopped => answered.back(Back::Undecided).await,
             }
@@ -382,11 +393,11 @@ impl River {
     }
 }
 
-/// A stored outcome as it is told once more to whoever sent this copy. Told to readers of another origin
-/// it stays unmarked: its own have not got it by that.
+/// A stored outcome as it is told to whoever sent this copy.
 fn as_told_to(outcome: StoredOutcome, copy: &Delivery) -> StoredOutcome {
+    let is_theirs = outcome.origin == copy.provenance.origin;
     StoredOutcome {
-        published: outcome.published || outcome.origin != copy.provenance.origin,
+        published: outcome.published && is_theirs,
         letter: outcomes::letter_of_copy(copy).filter(|_| outcome.status.is_dead_lettered()),
         origin: copy.provenance.origin,
         envelope: copy.provenance.envelope.clone(),

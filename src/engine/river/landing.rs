@@ -13,6 +13,7 @@ use crate::engine::EngineError;
 use crate::engine::flight::{Landing, Start};
 use crate::engine::lanes::Next;
 use crate::engine::ports::{Back, Letter, Sight, Standing, StoredOutcome};
+use crate::engine::publish::Row;
 use crate::engine::settings::{PARKING_PANICS, POISON_PANICS};
 use crate::telemetry;
 
@@ -102,7 +103,7 @@ impl River {
                     letter: is_dead.then(|| Letter::of(&taken.job)),
                     ..outcome
                 };
-                self.answer(outcome, taken.receipts);
+                self.answer(outcome, Row::Theirs, taken.receipts);
             }
             // What is said about it was said to others: the copy gets its own answer.
             Some(_) | None => taken.receipts.back(Back::ComesAgain).await,

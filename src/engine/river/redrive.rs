@@ -8,6 +8,7 @@
 //! *What it refuses to know.* How the generation before is proven not to have moved money: the flight
 //! asks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -37,6 +38,10 @@ impl River {
         entity_id: EntityId,
         wanted: Generation,
     ) -> Result<(), EngineError> {
+        if self.stopping {
+            // It stays on record for the next process.
+            return Ok(());
+        }
         let sight = self.sight_of(&entity_id).await?;
         let words = match &sight {
             Sight::Known {
@@ -149,6 +154,23 @@ impl River {
             "not run again: {REDRIVES_WAITING} others wait to be run again. Ask again when those are done"
         );
         self.answer_request(&request, false, None, words).await
+    }
+
+    /// Answers the requests to run this job again that still wait. Whether there were any.
+    pub(super) async fn forget_redrives_of(
+        &mut self,
+        entity_id: &EntityId,
+    ) -> Result<bool, EngineError> {
+        let is_of = |request: &Request| request.wish.entity_id() == Some(entity_id);
+        let waiting = std::mem::take(&mut self.redrives);
+        let (forgotten, kept) = waiting.into_iter().partition::<VecDeque<_>, _>(is_of);
+        self.redrives = kept;
+        for request in &forgotten {
+            let words = "not run again: it was cancelled while it waited for its turn";
+            self.answer_request(request, false, None, words.to_owned())
+                .await?;
+        }
+        Ok(!forgotten.is_empty())
     }
 
     /// Runs again what waits for it, as many as there is room for.
