@@ -110,6 +110,7 @@ async fn a_broker_that_is_killed_in_the_middle_has_what_was_said_to_be_there() {
     let mut node = Node::start("");
     let stage = Stage::new(&node.url(), "");
     stage.ends(0, &["topology", "--declare"]);
+    node.note_queues();
     let file = stage.desk.write("pay.csv", &payroll(10_000, 10_000));
     let client = stage.client().await;
     let enqueueing = stage
@@ -120,7 +121,7 @@ async fn a_broker_that_is_killed_in_the_middle_has_what_was_said_to_be_there() {
         .expect("it starts");
     let queue = &stage.names.jobs_queue;
     while client.take(queue).await.is_none() {}
-    node.kill();
+    node.kill_at_once();
     let ended = enqueueing.wait_with_output().expect("it ends");
     exits(&ended, 8);
     let told = said(&ended);

@@ -179,11 +179,21 @@ impl Node {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Kills it, as a power cut does. What a queue younger than a second or so has confirmed would be gone:
-    /// RabbitMQ 3.10 notes the files of new quorum queues in a table that it writes now and then (measured),
-    /// so it is made to write that first.
+    /// Kills it, as a power cut does, once it knows its queues for good.
     pub(crate) fn kill(&mut self) {
+        self.note_queues();
+        self.kill_at_once();
+    }
+
+    /// What a queue younger than a second or so has confirmed would be gone when the node is killed:
+    /// RabbitMQ 3.10 notes the files of new quorum queues in a table that it writes now and then (measured),
+    /// so it is made to write that.
+    pub(crate) fn note_queues(&self) {
         self.ctl(&["eval", "dets:sync(ra_directory_reverse)."]);
+    }
+
+    /// Kills it now.
+    pub(crate) fn kill_at_once(&mut self) {
         let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap_or_default();
         let killed = Command::new("kill").args(["-9", pid.trim()]).status();
         assert!(
