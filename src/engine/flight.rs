@@ -169,6 +169,9 @@ struct Pilot {
     ruled: Option<(RequestId, Answer)>,
     quiet: Quiet,
     was_held: bool,
+    /// Whether the process that called a person may not have reached the dead letters: a letter that comes
+    /// twice is no harm.
+    owes_letter: bool,
     doubted: bool,
     told_needs_longer: bool,
     told_person_needed: bool,
@@ -207,6 +210,7 @@ impl Pilot {
             ruled: None,
             quiet: Quiet::from(now),
             was_held,
+            owes_letter: false,
             doubted: false,
             told_needs_longer: false,
             told_person_needed: false,
@@ -269,6 +273,7 @@ impl Pilot {
         };
         let interrupted = record.attempts == 0;
         self.was_held = open.was_held;
+        self.owes_letter = open.person_needed;
         // Attempts are on record only once a job is in doubt: it may have been sent for as long as
         // its process lived.
         let recorded = open.attempts.last().map(|attempt| attempt.ended);

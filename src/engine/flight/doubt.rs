@@ -54,20 +54,12 @@ impl Pilot {
         Ok(Published::Yes)
     }
 
-    /// A person is called: the job goes to the dead letters too, and then on record. Where these are out
-    /// of reach it does not go on record either, so that a process that reaches them sends the letter.
-    pub(super) async fn call_person(&self) -> Result<Published, LedgerError> {
-        if let Some(mut interim) = self.interim_outcome().await?
-            && interim.origin == Origin::Queue
-        {
-            interim.letter = Some(Letter::of(&self.intent.job));
-            if publish(&self.tower, &interim).await == Published::Stopped {
-                return Ok(Published::Stopped);
-            }
+    /// A person is called: the job goes to the dead letters too, and then on record.
+    pub(super) async fn call_person(&mut self) -> Result<Published, LedgerError> {
+        if self.send_letter().await? == Published::Stopped {
+            return Ok(Published::Stopped);
         }
-        if self.reaches_its_readers() {
-            self.tower.ledger.call_person(self.job_ref()).await?;
-        }
+        self.tower.ledger.call_person(self.job_ref()).await?;
         let (entity_id, card_id) = (&self.intent.job.entity_id, &self.intent.job.card_id);
         let card_opens = self.tower.settings.fence == Fence::UntilPersonNeeded;
         telemetry::PersonNeeded {
@@ -79,8 +71,16 @@ impl Pilot {
         Ok(Published::Yes)
     }
 
-    fn reaches_its_readers(&self) -> bool {
-        self.tower.sink.reaches().contains(&self.intent.origin)
+    /// The dead letter of a job in doubt that only a person can decide.
+    async fn send_letter(&mut self) -> Result<Published, LedgerError> {
+        self.owes_letter = false;
+        match self.interim_outcome().await? {
+            Some(mut interim) if interim.origin == Origin::Queue => {
+                interim.letter = Some(Letter::of(&self.intent.job));
+                Ok(publish(&self.tower, &interim).await)
+            }
+            Some(_) | None => Ok(Published::Yes),
+        }
     }
 
     async fn interim_outcome(&self) -> Result<Option<StoredOutcome>, LedgerError> {
@@ -133,6 +133,9 @@ impl Pilot {
         at: Moment,
     ) -> Result<Step, EngineError> {
         self.tell_how_long(progress).await;
+        if self.owes_letter && self.send_letter().await? == Published::Stopped {
+            return Ok(Step::Landed(Landing::Stopped));
+        }
         let order = tokio::select! {
             biased;
             () = self.tower.stop.asked() => return Ok(Step::Landed(Landing::Stopped)),
