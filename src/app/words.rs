@@ -59,6 +59,13 @@ pub(super) const fn of_doubt(reason: DoubtReason) -> &'static str {
         DoubtReason::DeliveryTooOld => {
             "the bank gave no clear answer for as long as its message could be kept open"
         }
+        DoubtReason::LedgerLost => {
+            "the ledger has forgotten a time in which it may have been sent, and its loss was accepted"
+        }
+        DoubtReason::LedgerLostAfterDelivery => {
+            "the ledger has forgotten a time in which its message was delivered: it may have been sent \
+             then, or another outcome told"
+        }
         DoubtReason::Panicked => {
             "a fault of tanda stopped the work on it after it may have been sent"
         }

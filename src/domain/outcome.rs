@@ -221,11 +221,16 @@ pub enum DoubtReason {
     OtherContent,
     /// Its delivery could not be kept open any longer while an attempt was unclear.
     DeliveryTooOld,
+    /// The ledger has forgotten a time in which it may have been sent.
+    LedgerLost,
+    /// The same, and in that time its message was delivered before: another outcome may have been told
+    /// then, so that nothing but the bank's list or a person ends it.
+    LedgerLostAfterDelivery,
 }
 
 impl DoubtReason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::WindowClosed,
         Self::AttemptsSpent,
         Self::Conflict,
@@ -236,6 +241,8 @@ impl DoubtReason {
         Self::Panicked,
         Self::OtherContent,
         Self::DeliveryTooOld,
+        Self::LedgerLost,
+        Self::LedgerLostAfterDelivery,
     ];
 
     /// Reads the word; `None` for any other.
@@ -258,6 +265,8 @@ impl DoubtReason {
             Self::Panicked => "panicked",
             Self::OtherContent => "other_content",
             Self::DeliveryTooOld => "delivery_too_old",
+            Self::LedgerLost => "ledger_lost",
+            Self::LedgerLostAfterDelivery => "ledger_lost_after_delivery",
         }
     }
 }

@@ -6,7 +6,8 @@
 //!   │ │                       └─────────────┴──► Settled ◄──┤
 //!   └─┼Recovered→ InDoubt ◄─────────────────┴───────────────┘
 //!     │              └─Asked→ Settled, or Between again after proof that nothing was executed
-//! Proving ─Proved, absent─┘   (a later generation asks the list before its first call)
+//! Proving ─Proved, absent─┘   (a later generation, and what may have been sent in a time that the
+//!                              ledger has forgotten, ask the list before their first call)
 //! ```
 //!
 //! *What it promises.* Live work, recovery, simulation and tests take every step through
@@ -57,6 +58,10 @@ pub struct Progress {
     closing: Option<NotSentReason>,
     same_bytes: bool,
     needs_control: bool,
+    /// Whether the ledger has forgotten a time in which it may have been sent.
+    forgotten: bool,
+    /// Whether proof that nothing was executed is enough to send it.
+    absence_decides: bool,
     window_from: Option<Moment>,
     last_send: Option<Moment>,
     clean_starts: u32,
@@ -67,7 +72,7 @@ pub struct Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// A later generation, before anything else: the list is asked whether an earlier one was
-    /// executed after all.
+    /// executed after all. So is a job that may have been sent in a time that the ledger has forgotten.
     Proving,
     /// Waits for its turn; nothing durable says that it may have been sent.
     Ready,
@@ -144,6 +149,16 @@ pub enum Event {
         /// When it was found.
         at: Moment,
     },
+    /// Nothing is known of it, by a ledger that has forgotten a time in which it may have been sent.
+    Forgotten {
+        /// Whether its message was delivered in that time: then another outcome may have been told, and
+        /// absence is not enough to send it.
+        after_delivery: bool,
+        /// The last moment at which it may have been sent then.
+        last_send: Moment,
+        /// Now.
+        at: Moment,
+    },
     /// The bank's list was asked.
     Asked {
         /// What it said.
@@ -160,7 +175,7 @@ pub enum Event {
     },
     /// A person decided what became of a job in doubt.
     Ruled(Ruling),
-    /// The bank's list was asked before the first call of a later generation.
+    /// The bank's list was asked before the first call of a generation.
     Proved {
         /// What it said.
         finding: Finding,
@@ -237,6 +252,8 @@ impl Progress {
             closing: None,
             same_bytes: true,
             needs_control: false,
+            forgotten: false,
+            absence_decides: true,
             window_from: None,
             last_send: None,
             not_before: None,
@@ -257,6 +274,16 @@ impl Progress {
     pub fn again(mut self, earlier_was_ruled: bool) -> Self {
         self.stage = Stage::Proving;
         self.needs_control = earlier_was_ruled;
+        self
+    }
+
+    /// A job of which nothing is known, at its beginning, where the ledger has forgotten a time that is so
+    /// long ago that all that was sent then must be listed: the list is asked first.
+    #[must_use]
+    pub fn forgotten(mut self) -> Self {
+        self.stage = Stage::Proving;
+        self.needs_control = true;
+        self.forgotten = true;
         self
     }
 
@@ -369,6 +396,14 @@ pub fn advance(
         ) => told(rules, &mut progress, verdict, at, bank_answers),
         (Stage::Ready, Event::Recovered { record, at }) => recovered(&mut progress, record, at),
         (
+            Stage::Ready,
+            Event::Forgotten {
+                after_delivery,
+                last_send,
+                at,
+            },
+        ) => forgotten(&mut progress, after_delivery, last_send, at),
+        (
             Stage::InDoubt(doubt),
             Event::Asked {
                 finding,
@@ -395,6 +430,10 @@ pub fn advance(
                 at,
             },
         ) => proved(&mut progress, finding, control, at),
+        (Stage::Proving, Event::Cancelled(_)) if progress.forgotten => {
+            progress.closing = Some(NotSentReason::Cancelled);
+            Action::Keep
+        }
         (Stage::Proving, Event::Cancelled(_)) => Action::GiveBack,
         (Stage::Ready | Stage::Between, Event::Cancelled(at)) => {
             progress.closing = Some(NotSentReason::Cancelled);
@@ -593,7 +632,28 @@ fn enter_doubt(progress: &mut Progress, reason: DoubtReason, at: Moment) -> Acti
     Action::EnterDoubt { reason, ask_at: at }
 }
 
+/// The table of asks begins now; how late an absence is counts from the last moment at which it may have
+/// been sent.
+fn forgotten(
+    progress: &mut Progress,
+    after_delivery: bool,
+    last_send: Moment,
+    at: Moment,
+) -> Action {
+    progress.unclear = true;
+    progress.absence_decides = !after_delivery;
+    let reason = if after_delivery {
+        DoubtReason::LedgerLostAfterDelivery
+    } else {
+        DoubtReason::LedgerLost
+    };
+    let action = enter_doubt(progress, reason, at);
+    progress.last_send = Some(last_send);
+    action
+}
+
 fn recovered(progress: &mut Progress, record: Record, at: Moment) -> Action {
+    progress.absence_decides = record.reason != DoubtReason::LedgerLostAfterDelivery;
     progress.attempts = record.attempts;
     progress.spent = record.spent;
     progress.refusal = record.refusal;

@@ -585,7 +585,22 @@ fn any_beginning() -> impl Strategy<Value = Progress> {
         Just(in_doubt()),
         Just(job().again(false)),
         Just(job().again(true)),
+        Just(job().forgotten()),
+        Just(forgotten(false)),
+        Just(forgotten(true)),
     ]
+}
+
+/// In doubt since the ledger has forgotten the time before this one.
+fn forgotten(after_delivery: bool) -> Progress {
+    let event = Event::Forgotten {
+        after_delivery,
+        last_send: at(0),
+        at: at(1),
+    };
+    let (progress, action) = step(job(), event);
+    assert!(matches!(action, Action::EnterDoubt { .. }));
+    progress
 }
 
 proptest! {
@@ -600,6 +615,7 @@ proptest! {
         let mut progress = beginning;
         let mut absences = 0;
         let mut unproven = *progress.stage() == Stage::Proving;
+        let only_a_person = progress == forgotten(true);
         for event in events {
             let was_unclear = progress.may_have_been_executed();
             let is_absence = matches!(
@@ -628,6 +644,7 @@ proptest! {
                 Event::Proved { finding: Finding::Absent, .. } | Event::Recovered { .. }
             );
             prop_assert!(action != Action::Call || !unproven, "called before the list was asked");
+            prop_assert!(action != Action::Call || !only_a_person, "called without a person");
             progress = next;
         }
     }
@@ -730,4 +747,81 @@ fn i1_after_a_persons_word_alone_only_a_proven_list_lets_a_job_run_again() {
     assert_eq!(action, Action::GiveBack);
     let (_, action) = step(again(), proved(Finding::Absent, true));
     assert!(matches!(action, Action::AwaitTurn { .. }));
+}
+
+#[test]
+fn i1_what_may_have_been_sent_in_a_forgotten_time_is_sent_after_two_late_absences() {
+    let (progress, action) = step(forgotten(false), asked(Finding::Absent, true, 299));
+    assert!(
+        matches!(action, Action::Ask { .. }),
+        "too early: {action:?}"
+    );
+    let (progress, action) = step(progress, asked(Finding::Absent, true, 300));
+    assert!(matches!(action, Action::Ask { .. }), "once: {action:?}");
+    let (progress, action) = step(progress, asked(Finding::Absent, true, 360));
+    assert!(matches!(action, Action::AwaitTurn { .. }), "{action:?}");
+    let (progress, action) = step(progress, Event::Turn(at(361)));
+    assert_eq!(action, Action::Call);
+    assert!(!progress.may_have_been_executed());
+}
+
+#[test]
+fn i1_without_the_control_a_forgotten_job_is_never_sent() {
+    let (progress, _) = step(forgotten(false), asked(Finding::Absent, false, 300));
+    let (progress, action) = step(progress, asked(Finding::Absent, false, 360));
+    assert!(matches!(action, Action::Ask { .. }), "{action:?}");
+    assert!(progress.may_have_been_executed());
+    let (_, action) = step(job().forgotten(), proved(Finding::Absent, false));
+    assert!(matches!(action, Action::EnterDoubt { .. }), "{action:?}");
+}
+
+#[test]
+fn i4_what_was_delivered_in_a_forgotten_time_is_sent_by_no_absence() {
+    let (progress, _) = step(forgotten(true), asked(Finding::Absent, true, 300));
+    let (progress, action) = step(progress, asked(Finding::Absent, true, 360));
+    assert!(matches!(action, Action::CallPerson { .. }), "{action:?}");
+    let found = Finding::Found { operation_id: None };
+    let (_, action) = step(progress, asked(found, true, 400));
+    assert!(
+        matches!(action, Action::Settle(Outcome::Succeeded(_))),
+        "{action:?}"
+    );
+    let record = Record {
+        reason: DoubtReason::LedgerLostAfterDelivery,
+        ..record()
+    };
+    let (progress, _) = step(job(), Event::Recovered { record, at: at(0) });
+    let (progress, _) = step(progress, asked(Finding::Absent, true, 300));
+    let (_, action) = step(progress, asked(Finding::Absent, true, 360));
+    assert!(
+        matches!(action, Action::CallPerson { .. }),
+        "after a restart: {action:?}"
+    );
+}
+
+#[test]
+fn i1_long_after_a_forgotten_time_one_proven_absence_is_enough_and_nothing_less() {
+    assert_eq!(job().forgotten().first_action(at(0)), Action::Prove);
+    let (_, action) = step(job().forgotten(), proved(Finding::Absent, true));
+    assert!(matches!(action, Action::AwaitTurn { .. }), "{action:?}");
+    let found = Finding::Found { operation_id: None };
+    let (_, action) = step(job().forgotten(), proved(found, false));
+    assert!(
+        matches!(action, Action::Settle(Outcome::Succeeded(_))),
+        "{action:?}"
+    );
+    for finding in [Finding::Ambiguous, Finding::Unreadable, Finding::Barred] {
+        let (progress, action) = step(job().forgotten(), proved(finding, true));
+        assert!(matches!(action, Action::EnterDoubt { .. }), "{action:?}");
+        assert!(progress.may_have_been_executed());
+    }
+}
+
+#[test]
+fn i5_a_forgotten_job_that_is_cancelled_is_not_sent_only_after_proof() {
+    let cancelled = job().closing(NotSentReason::Cancelled).forgotten();
+    let (progress, _) = step(cancelled, proved(Finding::Absent, true));
+    let (_, action) = step(progress, Event::Turn(at(2)));
+    let not_sent = Outcome::NotSent(NotSentReason::Cancelled);
+    assert_eq!(action, Action::Settle(not_sent));
 }

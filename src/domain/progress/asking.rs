@@ -113,7 +113,7 @@ fn proven_absent(
     doubt: &Doubt,
     at: Moment,
 ) -> Option<Action> {
-    if doubt.person_needed {
+    if doubt.person_needed || !progress.absence_decides {
         return None;
     }
     if let Some(refusal) = progress.refusal.take() {
@@ -132,8 +132,9 @@ fn proven_absent(
     Some(await_turn(rules, progress, None, at))
 }
 
-/// What follows from the ask before the first call of a later generation. One absence is enough: the
-/// earlier generation ended with proof of its own. Without a clear answer nothing is sent.
+/// What follows from the ask before the first call of a generation. One absence is enough: an earlier
+/// generation ended with proof of its own, and what was sent in a forgotten time is listed by now. Without
+/// a clear answer nothing is sent.
 pub(super) fn proved(
     progress: &mut Progress,
     finding: Finding,
@@ -153,6 +154,12 @@ pub(super) fn proved(
         Finding::OtherContent => {
             progress.unclear = true;
             enter_doubt(progress, DoubtReason::OtherContent, at)
+        }
+        Finding::Absent | Finding::Ambiguous | Finding::Unreadable | Finding::Barred
+            if progress.forgotten =>
+        {
+            progress.unclear = true;
+            enter_doubt(progress, DoubtReason::LedgerLost, at)
         }
         Finding::Absent | Finding::Ambiguous | Finding::Unreadable | Finding::Barred => {
             Action::GiveBack
