@@ -102,6 +102,7 @@ enum Event {
 struct Delivered {
     generation: u64,
     tag: u64,
+    is_redelivered: bool,
     properties: BasicProperties,
     body: Vec<u8>,
 }
@@ -217,6 +218,7 @@ impl QueueSource {
                 job,
                 provenance,
                 body: Some(body),
+                is_redelivered: delivered.is_redelivered,
                 again: None,
                 receipt,
             }),
@@ -662,6 +664,7 @@ fn take(session: &mut Session, delivery: lapin::message::Delivery) -> Event {
     Event::Delivered(Box::new(Delivered {
         generation: session.generation,
         tag: delivery.delivery_tag,
+        is_redelivered: delivery.redelivered,
         properties: delivery.properties,
         body: delivery.data,
     }))

@@ -27,8 +27,11 @@ use super::time::{Moment, Timestamp};
 use super::verdict::{Deferral, Refusal, Unclarity, UnclearCause, Verdict};
 
 mod asking;
+mod past;
 
 use self::asking::{Reading, asked, proved};
+pub use self::past::Forgotten;
+use self::past::{Past, cancelled_while_proving, forgotten};
 
 /// The settings that the rules depend on.
 #[derive(Clone, Copy, Debug)]
@@ -57,11 +60,7 @@ pub struct Progress {
     refusal: Option<Refusal>,
     closing: Option<NotSentReason>,
     same_bytes: bool,
-    needs_control: bool,
-    /// Whether the ledger has forgotten a time in which it may have been sent.
-    forgotten: bool,
-    /// Whether proof that nothing was executed is enough to send it.
-    absence_decides: bool,
+    past: Past,
     window_from: Option<Moment>,
     last_send: Option<Moment>,
     clean_starts: u32,
@@ -150,15 +149,7 @@ pub enum Event {
         at: Moment,
     },
     /// Nothing is known of it, by a ledger that has forgotten a time in which it may have been sent.
-    Forgotten {
-        /// Whether its message was delivered in that time: then another outcome may have been told, and
-        /// absence is not enough to send it.
-        after_delivery: bool,
-        /// The last moment at which it may have been sent then.
-        last_send: Moment,
-        /// Now.
-        at: Moment,
-    },
+    Forgotten(Forgotten),
     /// The bank's list was asked.
     Asked {
         /// What it said.
@@ -251,9 +242,7 @@ impl Progress {
             refusal: None,
             closing: None,
             same_bytes: true,
-            needs_control: false,
-            forgotten: false,
-            absence_decides: true,
+            past: Past::Clear,
             window_from: None,
             last_send: None,
             not_before: None,
@@ -273,7 +262,9 @@ impl Progress {
     #[must_use]
     pub fn again(mut self, earlier_was_ruled: bool) -> Self {
         self.stage = Stage::Proving;
-        self.needs_control = earlier_was_ruled;
+        self.past = Past::Earlier {
+            needs_control: earlier_was_ruled,
+        };
         self
     }
 
@@ -282,8 +273,9 @@ impl Progress {
     #[must_use]
     pub fn forgotten(mut self) -> Self {
         self.stage = Stage::Proving;
-        self.needs_control = true;
-        self.forgotten = true;
+        self.past = Past::Forgotten {
+            after_delivery: false,
+        };
         self
     }
 
@@ -395,14 +387,7 @@ pub fn advance(
             },
         ) => told(rules, &mut progress, verdict, at, bank_answers),
         (Stage::Ready, Event::Recovered { record, at }) => recovered(&mut progress, record, at),
-        (
-            Stage::Ready,
-            Event::Forgotten {
-                after_delivery,
-                last_send,
-                at,
-            },
-        ) => forgotten(&mut progress, after_delivery, last_send, at),
+        (Stage::Ready, Event::Forgotten(time)) => forgotten(&mut progress, time),
         (
             Stage::InDoubt(doubt),
             Event::Asked {
@@ -430,11 +415,7 @@ pub fn advance(
                 at,
             },
         ) => proved(&mut progress, finding, control, at),
-        (Stage::Proving, Event::Cancelled(_)) if progress.forgotten => {
-            progress.closing = Some(NotSentReason::Cancelled);
-            Action::Keep
-        }
-        (Stage::Proving, Event::Cancelled(_)) => Action::GiveBack,
+        (Stage::Proving, Event::Cancelled(_)) => cancelled_while_proving(&mut progress),
         (Stage::Ready | Stage::Between, Event::Cancelled(at)) => {
             progress.closing = Some(NotSentReason::Cancelled);
             close(rules, &mut progress, NotSentReason::Cancelled, at)
@@ -632,28 +613,12 @@ fn enter_doubt(progress: &mut Progress, reason: DoubtReason, at: Moment) -> Acti
     Action::EnterDoubt { reason, ask_at: at }
 }
 
-/// The table of asks begins now; how late an absence is counts from the last moment at which it may have
-/// been sent.
-fn forgotten(
-    progress: &mut Progress,
-    after_delivery: bool,
-    last_send: Moment,
-    at: Moment,
-) -> Action {
-    progress.unclear = true;
-    progress.absence_decides = !after_delivery;
-    let reason = if after_delivery {
-        DoubtReason::LedgerLostAfterDelivery
-    } else {
-        DoubtReason::LedgerLost
-    };
-    let action = enter_doubt(progress, reason, at);
-    progress.last_send = Some(last_send);
-    action
-}
-
 fn recovered(progress: &mut Progress, record: Record, at: Moment) -> Action {
-    progress.absence_decides = record.reason != DoubtReason::LedgerLostAfterDelivery;
+    if record.reason == DoubtReason::LedgerLostAfterDelivery {
+        progress.past = Past::Forgotten {
+            after_delivery: true,
+        };
+    }
     progress.attempts = record.attempts;
     progress.spent = record.spent;
     progress.refusal = record.refusal;

@@ -593,11 +593,11 @@ fn any_beginning() -> impl Strategy<Value = Progress> {
 
 /// In doubt since the ledger has forgotten the time before this one.
 fn forgotten(after_delivery: bool) -> Progress {
-    let event = Event::Forgotten {
+    let event = Event::Forgotten(Forgotten {
         after_delivery,
         last_send: at(0),
         at: at(1),
-    };
+    });
     let (progress, action) = step(job(), event);
     assert!(matches!(action, Action::EnterDoubt { .. }));
     progress

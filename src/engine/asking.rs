@@ -1,8 +1,8 @@
 //! Asking: reading the bank's list to learn what became of a job, and proving that the list can be
 //! believed.
 //!
-//! *What it promises.* An ask never sends money. The positive control is kept from this ledger's
-//! own 2xx, and from nothing else.
+//! *What it promises.* An ask never sends money. The positive control is kept from this ledger's own 2xx,
+//! and from nothing else; only where the ledger has forgotten these, from what an ask has found.
 //!
 //! *What it refuses to know.* What follows from a finding: that is
 //! [`progress`](crate::domain::progress).
@@ -33,6 +33,16 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// No reading at all.
+    pub(super) const fn none(at: Moment) -> Self {
+        Self {
+            finding: Finding::Unreadable,
+            control: false,
+            began: at,
+            ended: at,
+        }
+    }
+
     /// As an event of a job in doubt.
     pub(super) fn asked(self, unscheduled: bool) -> Event {
         let Self {
@@ -60,13 +70,18 @@ impl Reading {
     }
 }
 
-/// Asks the bank's list about a job since this moment, records the ask about this generation, and
-/// says what it found.
+/// From when on the list is read about what was sent since this moment.
+pub(super) fn list_from(since: Moment) -> Timestamp {
+    since.bank.min(since.wall).minus(ASK_LOOKBACK)
+}
+
+/// Asks the bank's list from this time on about a job, records the ask about this generation, if it is on
+/// record, and says what it found.
 pub(super) async fn ask(
     tower: &Tower,
     job: &Job,
-    job_ref: &JobRef,
-    since: Moment,
+    about: Option<JobRef>,
+    from: Timestamp,
 ) -> Result<Reading, LedgerError> {
     let _permit = tower
         .ask_permits
@@ -74,7 +89,6 @@ pub(super) async fn ask(
         .await
         .expect("the semaphore is never closed");
     let began = tower.clocks.now();
-    let from = since.bank.min(since.wall).minus(ASK_LOOKBACK);
     let (finding, evidence) = match tower.bank.list(&job.card_id, from).await {
         Ok(operations) => {
             let finding = listing::find(job, &operations);
@@ -98,7 +112,15 @@ pub(super) async fn ask(
         finding: finding.as_str(),
         evidence,
     };
-    tower.ledger.note_ask(job_ref.clone(), note).await?;
+    let is_found = matches!(finding, Finding::Found { .. } | Finding::FoundMore { .. });
+    if is_found && tower.forgotten.is_some() && !tower.control.is_on_record() {
+        // What this ledger got a 2xx for is forgotten with it: that the list shows what was asked about is
+        // all there is to go by.
+        keep(tower, job).await?;
+    }
+    if let Some(about) = about {
+        tower.ledger.note_ask(about, note).await?;
+    }
     Ok(Reading {
         finding,
         control: tower.control.is_on_record(),
@@ -161,7 +183,7 @@ pub(super) async fn keep_control(tower: &Tower) -> Result<(), LedgerError> {
     let mut wait = CONTROL_RETRY;
     loop {
         let (job, accepted_at) = tower.control.candidate().await;
-        let from = accepted_at.bank.min(accepted_at.wall).minus(ASK_LOOKBACK);
+        let from = list_from(accepted_at);
         let listed = {
             let _permit = tower
                 .ask_permits
@@ -171,17 +193,21 @@ pub(super) async fn keep_control(tower: &Tower) -> Result<(), LedgerError> {
             tower.bank.list(&job.card_id, from).await
         };
         if listed.is_ok_and(|operations| listing::returns_entity_id(&job, &operations)) {
-            let seen_at = tower.clocks.now().wall;
-            let control = Control {
-                entity_id: job.entity_id.clone(),
-                seen_at,
-            };
-            tower.ledger.note_control(control).await?;
-            tower.control.set_on_record();
-            return Ok(());
+            return keep(tower, &job).await;
         }
         tower.control.want_another();
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(CONTROL_RETRY_MAX);
     }
+}
+
+/// The list has shown this job.
+async fn keep(tower: &Tower, job: &Job) -> Result<(), LedgerError> {
+    let control = Control {
+        entity_id: job.entity_id.clone(),
+        seen_at: tower.clocks.now().wall,
+    };
+    tower.ledger.note_control(control).await?;
+    tower.control.set_on_record();
+    Ok(())
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::EngineError;
+use super::loss::Doubtful;
 use super::orders::{BeginMark, LetGo, Order, Orders, Reply, What};
 use super::outcomes::{self, Told};
 use super::pause::Pass;
@@ -24,7 +25,7 @@ use crate::domain::digest::Digest;
 use crate::domain::job::Job;
 use crate::domain::key::Generation;
 use crate::domain::outcome::{DoubtReason, NotSentReason, Outcome, Status};
-use crate::domain::progress::{Action, Event, Progress, Record, Stage, advance};
+use crate::domain::progress::{Action, Event, Forgotten, Progress, Record, Stage, advance};
 use crate::domain::request::{Person, RequestId};
 use crate::domain::time::Moment;
 use crate::domain::verdict::{Unclarity, UnclearCause, Verdict};
@@ -66,7 +67,11 @@ pub(super) struct Flight {
 /// Where a flight begins.
 pub(super) enum Start {
     /// Nothing is durable; `panics` of earlier tasks are on record, and perhaps a cancel.
-    Fresh { panics: u32, cancelled: bool },
+    Fresh {
+        panics: u32,
+        cancelled: bool,
+        doubtful: Option<Doubtful>,
+    },
     /// An earlier generation ended without moving money.
     Again(Again),
     /// The ledger has its intent and no outcome.
@@ -169,6 +174,8 @@ struct Pilot {
     ruled: Option<(RequestId, Answer)>,
     quiet: Quiet,
     was_held: bool,
+    /// Whether it may have been sent in a time that the ledger has forgotten, however long ago.
+    was_forgotten: bool,
     /// Whether the process that called a person may not have reached the dead letters: a letter that comes
     /// twice is no harm.
     owes_letter: bool,
@@ -210,6 +217,7 @@ impl Pilot {
             ruled: None,
             quiet: Quiet::from(now),
             was_held,
+            was_forgotten: false,
             owes_letter: false,
             doubted: false,
             told_needs_longer: false,
@@ -218,27 +226,51 @@ impl Pilot {
         };
         let progress = Progress::new(key, not_after);
         let (progress, action) = match start {
-            Start::Fresh { panics, cancelled } => {
+            Start::Fresh {
+                panics,
+                cancelled,
+                doubtful,
+            } => {
                 let poison = (panics >= POISON_PANICS).then_some(NotSentReason::Poison);
                 let closing = poison.or(cancelled.then_some(NotSentReason::Cancelled));
                 let progress = match closing {
                     Some(reason) => progress.closing(reason),
                     None => progress,
                 };
-                let action = progress.first_action(now);
-                (progress, action)
+                match doubtful {
+                    None => begun(progress, now),
+                    Some(doubtful) => pilot.begin_after_loss(progress, doubtful, now)?,
+                }
             }
-            Start::Again(again) => {
-                let progress = again.begin(progress);
-                let action = progress.first_action(now);
-                (progress, action)
-            }
+            Start::Again(again) => begun(again.begin(progress), now),
             Start::Recovered(open) => {
                 let event = pilot.recover(&open, now);
                 advance(&pilot.tower.settings.rules, progress, event)?
             }
         };
         Ok((pilot, progress, action))
+    }
+
+    /// A job that may have been sent in a forgotten time: as long as what was sent then may not be listed
+    /// yet, it is in doubt.
+    fn begin_after_loss(
+        &mut self,
+        progress: Progress,
+        doubtful: Doubtful,
+        at: Moment,
+    ) -> Result<(Progress, Action), EngineError> {
+        let forgotten = self.tower.forgotten.as_ref();
+        let forgotten = forgotten.expect("a job is doubtful only where a time was forgotten");
+        self.was_forgotten = true;
+        if forgotten.is_past() && !doubtful.after_delivery {
+            return Ok(begun(progress.forgotten(), at));
+        }
+        let event = Event::Forgotten(Forgotten {
+            after_delivery: doubtful.after_delivery,
+            last_send: forgotten.ended,
+            at,
+        });
+        Ok(advance(&self.tower.settings.rules, progress, event)?)
     }
 
     /// What the ledger knows, as an event. A job without any attempt on record was interrupted at
@@ -273,6 +305,10 @@ impl Pilot {
         };
         let interrupted = record.attempts == 0;
         self.was_held = open.was_held;
+        self.was_forgotten = matches!(
+            record.reason,
+            DoubtReason::LedgerLost | DoubtReason::LedgerLostAfterDelivery
+        );
         self.owes_letter = open.person_needed;
         // Attempts are on record only once a job is in doubt: it may have been sent for as long as
         // its process lived.
@@ -553,6 +589,11 @@ impl Pilot {
     async fn tell(&self, signal: Signal) {
         drop(self.tower.signals.send(signal).await);
     }
+}
+
+fn begun(progress: Progress, at: Moment) -> (Progress, Action) {
+    let action = progress.first_action(at);
+    (progress, action)
 }
 
 /// Whether an order, which is replied to, cancels a job that waits for its turn.

@@ -20,6 +20,7 @@ mod beat;
 mod clock;
 mod flight;
 mod lanes;
+mod loss;
 mod orders;
 mod outcomes;
 mod pace;

@@ -197,6 +197,18 @@ pub trait Ledger: Send + Sync {
         at: Timestamp,
     ) -> Result<(), LedgerError>;
 
+    /// The loss that was accepted last, if any: this ledger has forgotten a time.
+    async fn loss(&self) -> Result<Option<Loss>, LedgerError>;
+
+    /// Records that all that was sent in the forgotten time must be listed by now.
+    async fn note_loss_is_past(&self) -> Result<(), LedgerError>;
+
+    /// Records that the messages of these jobs came for the first time after the forgotten time.
+    async fn note_arrivals(&self, entity_ids: Vec<EntityId>) -> Result<(), LedgerError>;
+
+    /// Whether that is on record of this job.
+    async fn has_arrived(&self, entity_id: EntityId) -> Result<bool, LedgerError>;
+
     /// The positive control on record, if any.
     async fn control(&self) -> Result<Option<Control>, LedgerError>;
 
@@ -511,6 +523,18 @@ pub struct Control {
     pub entity_id: EntityId,
     /// When the list returned it.
     pub seen_at: Timestamp,
+}
+
+/// A loss of the ledger that a person accepted: it has forgotten a time, and whatever it does not know
+/// may have been sent then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// When.
+    pub accepted_at: Timestamp,
+    /// Who.
+    pub by: Person,
+    /// Whether all that was sent in the forgotten time must be listed by now.
+    pub is_past: bool,
 }
 
 /// The ledger cannot be used. This process must end (exit 8); the restart reads the truth.

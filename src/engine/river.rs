@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::beat::{BEAT_EVERY, beat, keep_beating};
 use super::flight::{Again, Flight, Landing, Start, fly};
 use super::lanes::Lanes;
+use super::loss::Doubtful;
 use super::orders::{BeginMark, LetGo, Order, Orders, What};
 use super::pause::Pause;
 use super::ports::{Back, Delivery, Intent, JobRef, LedgerError, OpenJob, Provenance};
@@ -26,8 +27,8 @@ use super::settings::{
     Settings,
 };
 use super::stop::Stop;
-use super::tower::{Signal, Tower};
-use super::{Ended, EngineError, Ports, asking, room};
+use super::tower::{Before, Signal, Tower};
+use super::{Ended, EngineError, Ports, asking, loss, room};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{Generation, IdempotencyKey, Namespace};
@@ -108,6 +109,8 @@ struct Taken {
     generation: Generation,
     /// What an earlier generation left, where this one is not the first.
     again: Option<Again>,
+    /// Where the ledger has forgotten a time and does not know the job.
+    doubtful: Option<Doubtful>,
     receipts: Arc<Receipts>,
     panics: u32,
     cancelled: bool,
@@ -132,14 +135,16 @@ impl Taken {
 
     /// How its flight begins where nothing durable says otherwise.
     fn fresh_start(&self) -> Start {
-        match &self.again {
-            Some(again) => Start::Again(Again {
-                cancelled: self.cancelled,
+        let (panics, cancelled) = (self.panics, self.cancelled);
+        match (&self.again, self.doubtful) {
+            (Some(again), _) => Start::Again(Again {
+                cancelled,
                 ..again.clone()
             }),
-            None => Start::Fresh {
-                panics: self.panics,
-                cancelled: self.cancelled,
+            (None, doubtful) => Start::Fresh {
+                panics,
+                cancelled,
+                doubtful,
             },
         }
     }
@@ -222,7 +227,17 @@ impl River {
         let (request_sender, requests) = mpsc::channel(REQUESTS_AT_ONCE);
         let last_beat = ports.ledger.last_beat().await?;
         let called_until = last_beat.map(|beat| beat.plus(2 * BEAT_EVERY));
-        let tower = Tower::new(ports, settings, stop, marks, signal_sender, called_until);
+        let loss = ports.ledger.loss().await?;
+        if let Some(loss) = &loss {
+            telemetry::LossWasAccepted {
+                by: &loss.by,
+                accepted_at: loss.accepted_at,
+                is_past: loss.is_past,
+            }
+            .emit();
+        }
+        let before = Before { called_until, loss };
+        let tower = Tower::new(ports, settings, stop, marks, signal_sender, before);
         let mut marking = JoinSet::new();
         marking.spawn(keep_marking(
             Arc::clone(&tower.ledger),
@@ -313,6 +328,9 @@ impl River {
         });
         let tower = Arc::clone(&self.tower);
         self.chores
+            .spawn(async move { Ok(loss::wait_until_past(&tower).await?) });
+        let tower = Arc::clone(&self.tower);
+        self.chores
             .spawn(async move { Ok(room::keep_looking(&tower).await?) });
         let tower = Arc::clone(&self.tower);
         self.chores
@@ -374,6 +392,7 @@ impl River {
             fingerprint: job.fingerprint(),
             generation: intent.generation,
             again: None,
+            doubtful: None,
             receipts: match &open.doubt {
                 Some((interim, _)) if interim.published => {
                     Receipts::told(receipts, interim.clone())

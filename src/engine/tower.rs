@@ -11,9 +11,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::Ports;
 use super::clock::Clocks;
+use super::loss::Forgotten;
 use super::outcomes::{self, Told};
 use super::pause::Gate;
-use super::ports::{Bank, Intent, Ledger, NewlyHeld, Sink};
+use super::ports::{Bank, Intent, Ledger, Loss, NewlyHeld, Sink};
 use super::settings::{ASKS_AT_ONCE, Settings};
 use super::stop::Stop;
 use crate::domain::job::{EntityId, Job};
@@ -37,8 +38,18 @@ pub(super) struct Tower {
     pub(super) marks: mpsc::Sender<EventId>,
     pub(super) signals: mpsc::Sender<Signal>,
     pub(super) stop: Stop,
+    /// The time that the ledger has forgotten, if any.
+    pub(super) forgotten: Option<Forgotten>,
     /// Until when an earlier process may have called the bank; none where there was none.
     pub(super) called_until: Option<Timestamp>,
+}
+
+/// What the ledger says of the time before this process.
+pub(super) struct Before {
+    /// Until when an earlier process may have called the bank.
+    pub(super) called_until: Option<Timestamp>,
+    /// A loss of the ledger that was accepted.
+    pub(super) loss: Option<Loss>,
 }
 
 impl Tower {
@@ -48,7 +59,7 @@ impl Tower {
         stop: Stop,
         marks: mpsc::Sender<EventId>,
         signals: mpsc::Sender<Signal>,
-        called_until: Option<Timestamp>,
+        before: Before,
     ) -> Arc<Self> {
         let Ports {
             bank,
@@ -59,6 +70,7 @@ impl Tower {
         let bank_was_read = bank.time().is_some();
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&bank)));
         let gate = Gate::new(&settings, Arc::clone(&clocks), bank_was_read);
+        let forgotten = before.loss.map(|loss| Forgotten::new(&loss, clocks.now()));
         Arc::new(Self {
             bank,
             ledger,
@@ -74,7 +86,8 @@ impl Tower {
             marks,
             signals,
             stop,
-            called_until,
+            forgotten,
+            called_until: before.called_until,
         })
     }
 }

@@ -170,6 +170,7 @@ impl Source for FileSource {
                     received_at,
                 },
                 body: None,
+                is_redelivered: false,
                 again: self.again.clone(),
                 receipt: Box::new(RowReceipt(Arc::clone(&self.counts))),
             });

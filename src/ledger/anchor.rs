@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Forgotten;
 use super::place;
+use crate::domain::job::EntityId;
+use crate::domain::time::Timestamp;
 use crate::engine::ports::Control;
 
 /// The name of this format and its version.
@@ -26,8 +28,10 @@ const MAX_BYTES: u64 = 16 * 1024;
 #[serde(deny_unknown_fields)]
 pub(super) struct Anchor {
     schema: String,
-    /// Which ledger it belongs to.
+    /// Which ledger it belongs to, and what that belongs to.
     ledger_id: String,
+    namespace: Option<String>,
+    bank_origin: Option<String>,
     /// The number of a commit that is durable.
     sequence: i64,
     /// The positive control on record then.
@@ -41,18 +45,49 @@ struct AnchoredControl {
     seen_at_ms: i64,
 }
 
+/// A ledger, as its anchor names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Whose {
+    pub(super) ledger_id: String,
+    /// The namespace and the bank that it belongs to, once it does.
+    pub(super) bound: Option<(String, String)>,
+}
+
 impl Anchor {
     /// An anchor for a ledger that has come this far.
-    pub(super) fn new(ledger_id: &str, sequence: i64, control: Option<&Control>) -> Self {
+    pub(super) fn new(whose: &Whose, sequence: i64, control: Option<&Control>) -> Self {
+        let (namespace, bank_origin) = whose.bound.clone().unzip();
         Self {
             schema: SCHEMA.to_owned(),
-            ledger_id: ledger_id.to_owned(),
+            ledger_id: whose.ledger_id.clone(),
+            namespace,
+            bank_origin,
             sequence,
             control: control.map(|control| AnchoredControl {
                 entity_id: control.entity_id.as_str().to_owned(),
                 seen_at_ms: control.seen_at.as_millis(),
             }),
         }
+    }
+
+    /// How far its ledger had come.
+    pub(super) const fn sequence(&self) -> i64 {
+        self.sequence
+    }
+
+    /// Whether it is this ledger's.
+    pub(super) fn is_of(&self, ledger_id: &str) -> bool {
+        self.ledger_id == ledger_id
+    }
+
+    /// The positive control, where it was of this bank.
+    pub(super) fn control_of(&self, bank_origin: &str) -> Option<Control> {
+        let of_this_bank = self.bank_origin.as_deref() == Some(bank_origin);
+        let control = self.control.as_ref().filter(|_| of_this_bank)?;
+        Some(Control {
+            entity_id: EntityId::parse(&control.entity_id).ok()?,
+            seen_at: Timestamp::from_millis(control.seen_at_ms),
+        })
     }
 
     /// Makes it durable.

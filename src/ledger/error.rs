@@ -75,8 +75,8 @@ pub enum OpenError {
     #[error(
         "the ledger at {path} has forgotten something: {how}. Payments may have been made that are \
          recorded nowhere here, and sending their jobs again could pay twice, so nothing was sent. \
-         Put back the right file together with its anchor {anchor}. If it is lost for good, do not make \
-         a new one: ask the bank for its list of operations first"
+         Put back the right file together with its anchor {anchor}. If it is lost for good, \
+         `tanda ledger accept-loss` says what that means and goes on without it"
     )]
     Forgot {
         /// The ledger.
@@ -86,12 +86,22 @@ pub enum OpenError {
         /// How we know.
         how: Forgotten,
     },
+    /// A loss was to be accepted where nothing is lost.
+    #[error(
+        "the ledger at {path} has forgotten nothing: it remembers all that its anchor has seen. Nothing \
+         was changed; it can be paid from as it is"
+    )]
+    NothingForgotten {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// It is damaged, or not a ledger.
     #[error(
         "the file {path} is damaged or is not a ledger of tanda ({finding}). What it says about \
          payments cannot be relied on, so nothing was sent. Keep it as it is, and put back an \
          undamaged file of the same ledger; an older copy will be refused, because it would have \
-         forgotten payments"
+         forgotten payments. If it is lost for good, `tanda ledger accept-loss` says what that means and \
+         goes on without it"
     )]
     Corrupt {
         /// The file.
@@ -135,6 +145,18 @@ pub enum Forgotten {
         /// Its last commit.
         sequence: i64,
     },
+    /// Nothing says how far it had come.
+    #[error("the anchor that knows its last commit cannot be read")]
+    AnchorIsUnreadable,
+    /// It cannot be relied on.
+    #[error("it is damaged ({finding})")]
+    Damaged {
+        /// What was found.
+        finding: String,
+    },
+    /// Nothing is left of it, if it ever was.
+    #[error("there is no ledger and nothing is left of one")]
+    All,
     /// The file is gone, and parts of it are still there.
     #[error("the ledger itself is gone, and only {left} is still there")]
     Remains {

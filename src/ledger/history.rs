@@ -10,7 +10,7 @@ use crate::domain::money::Totals;
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{EvidenceText, Person, Request};
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Answer, AttemptNote, Control, Intent, StoredOutcome};
+use crate::engine::ports::{Answer, AttemptNote, Control, Intent, Loss, StoredOutcome};
 
 /// Everything that is on record about one `entity_id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -229,6 +229,8 @@ pub struct Overview {
     pub sequence: i64,
     /// The positive control, if it is on record.
     pub control: Option<Control>,
+    /// The loss that was accepted last, if any.
+    pub loss: Option<Loss>,
     /// Who holds the flow, and since when.
     pub paused_by: Option<(Person, Timestamp)>,
     /// Requests that are not answered yet.

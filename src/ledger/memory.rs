@@ -6,7 +6,9 @@
 //! *What it refuses to know.* Disks. And that a `LedgerError` ends the process: a breach of the
 //! rules writes nothing, and the books stay open for the next engine.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod world;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::Verdict;
 use crate::engine::ports::{
     Answer, AskNote, AttemptNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError,
-    Letter, NewlyHeld, OpenJob, Origin, Settlement, Sight, Standing, StoredOutcome,
+    Letter, Loss, NewlyHeld, OpenJob, Origin, Settlement, Sight, Standing, StoredOutcome,
 };
 
 /// A ledger that lives as long as its last clone.
@@ -33,19 +35,6 @@ impl MemoryLedger {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Has so much room from now on, or no bound.
-    pub fn set_free_bytes(&self, free_bytes: Option<u64>) {
-        self.books().free_bytes = free_bytes;
-    }
-
-    /// What people were told, in the order in which they asked; none about what is not answered.
-    #[must_use]
-    pub fn answers(&self) -> Vec<Option<Answer>> {
-        let books = self.books();
-        let answers = books.requests.iter().map(|(_, answer)| answer.clone());
-        answers.collect()
     }
 
     /// A holder that panicked wrote nothing by halves: every rule is checked before the first
@@ -64,6 +53,9 @@ struct Books {
     events: HashMap<EventId, usize>,
     panics: HashMap<EntityId, u32>,
     control: Option<Control>,
+    loss: Option<Loss>,
+    /// Jobs whose messages came for the first time after the loss.
+    arrivals: HashSet<EntityId>,
     requests: Vec<(Request, Option<Answer>)>,
     /// The jobs held for each card, in their order, with the positions of their outcomes.
     holds: BTreeMap<CardId, VecDeque<(Intent, usize)>>,
@@ -298,6 +290,7 @@ impl Books {
             self.end_hold(&settlement.intent.job.entity_id, generation);
             let last = self.keep(settlement.outcome, Some(position));
             self.job_mut(position).last = Some(last);
+            self.arrivals.remove(&settlement.intent.job.entity_id);
         }
         Ok(())
     }
@@ -612,6 +605,26 @@ impl Ledger for MemoryLedger {
             }
         }
         Ok(())
+    }
+
+    async fn loss(&self) -> Result<Option<Loss>, LedgerError> {
+        Ok(self.books().loss.clone())
+    }
+
+    async fn note_loss_is_past(&self) -> Result<(), LedgerError> {
+        if let Some(loss) = &mut self.books().loss {
+            loss.is_past = true;
+        }
+        Ok(())
+    }
+
+    async fn note_arrivals(&self, entity_ids: Vec<EntityId>) -> Result<(), LedgerError> {
+        self.books().arrivals.extend(entity_ids);
+        Ok(())
+    }
+
+    async fn has_arrived(&self, entity_id: EntityId) -> Result<bool, LedgerError> {
+        Ok(self.books().arrivals.contains(&entity_id))
     }
 
     async fn control(&self) -> Result<Option<Control>, LedgerError> {

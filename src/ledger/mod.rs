@@ -23,4 +23,4 @@ mod sqlite;
 
 pub use error::{Forgotten, OpenError};
 pub use memory::MemoryLedger;
-pub use sqlite::{Binding, PrunePlace, PruneStep, Pruner, SqliteLedger, Visitor};
+pub use sqlite::{Accepted, Binding, PrunePlace, PruneStep, Pruner, SqliteLedger, Visitor};

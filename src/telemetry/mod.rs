@@ -21,6 +21,7 @@ use self::metrics::Metrics;
 use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::operation::Operation;
 use crate::domain::outcome::Status;
+use crate::domain::request::Person;
 use crate::domain::time::Timestamp;
 
 pub use self::job::{
@@ -294,6 +295,45 @@ impl DeliveriesGivenBack {
     /// Logs it.
     pub fn emit(&self) {
         info!("the pause is long: jobs that were not begun go back to the queue until it is over");
+    }
+}
+
+/// The ledger has forgotten a time, and a person accepted that.
+#[derive(Debug)]
+pub struct LossWasAccepted<'a> {
+    /// Who.
+    pub by: &'a Person,
+    /// When.
+    pub accepted_at: Timestamp,
+    /// Whether all that was sent in that time must be listed by now.
+    pub is_past: bool,
+}
+
+impl LossWasAccepted<'_> {
+    /// Logs it.
+    pub fn emit(&self) {
+        let next = if self.is_past {
+            "the bank's list is asked about each job that the ledger does not know before it is sent"
+        } else {
+            "jobs that the ledger does not know are in doubt until the bank's list has shown, late and \
+             twice, that they were not executed"
+        };
+        warn!(
+            by = self.by.as_str(),
+            accepted_at = %self.accepted_at,
+            "the ledger has forgotten a time, which was accepted: {next}"
+        );
+    }
+}
+
+/// All that was sent in a time that the ledger has forgotten must be listed by now.
+#[derive(Debug)]
+pub struct ForgottenTimeIsPast;
+
+impl ForgottenTimeIsPast {
+    /// Logs it.
+    pub fn emit(self) {
+        info!("what was sent in the time that the ledger has forgotten must be listed by now");
     }
 }
 

@@ -75,6 +75,7 @@ macro_rules! promises {
 
 promises![
     nothing_is_known_of_an_id_that_was_never_seen,
+    what_has_arrived_is_on_record_until_it_is_over,
     what_is_looked_up_is_answered_in_order,
     i2_a_begun_job_is_in_doubt_until_it_settles,
     i1_an_id_begins_once,
@@ -155,6 +156,19 @@ async fn nothing_is_known_of_an_id_that_was_never_seen(ledger: &dyn Ledger) {
     assert_eq!(open_jobs(ledger).await, []);
     assert_eq!(to_publish(ledger).await, []);
     assert_eq!(ledger.control().await.expect("a read"), None);
+}
+
+async fn what_has_arrived_is_on_record_until_it_is_over(ledger: &dyn Ledger) {
+    let has_arrived = async |name| ledger.has_arrived(id(name)).await.expect("read");
+    assert!(!has_arrived("A").await);
+    let arrived = ledger.note_arrivals(vec![id("A"), id("B"), id("A")]);
+    arrived.await.expect("noted");
+    assert!(has_arrived("A").await && has_arrived("B").await);
+    ledger.begin(intent("A")).await.expect("begun");
+    assert!(has_arrived("A").await);
+    let settled = ledger.settle(settlement(&intent("A"), Status::Succeeded));
+    settled.await.expect("settled");
+    assert!(!has_arrived("A").await && has_arrived("B").await);
 }
 
 async fn what_is_looked_up_is_answered_in_order(ledger: &dyn Ledger) {

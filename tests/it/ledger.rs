@@ -5,6 +5,7 @@
 )]
 
 mod dead;
+mod losses;
 mod prune;
 
 use std::path::Path;

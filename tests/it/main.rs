@@ -16,6 +16,7 @@ mod flow;
 mod holding;
 mod ledger;
 mod logs;
+mod losses;
 mod origins;
 mod pause;
 mod people;

@@ -500,6 +500,58 @@ fn i1_a_ledger_that_has_forgotten_can_be_read_but_not_paid_from_or_pruned() {
     assert_eq!(bank.operations_heard(), heard);
 }
 
+#[test]
+fn i1_a_loss_that_is_accepted_says_what_it_means_and_pays_nothing_twice() {
+    let bank = SimulatorProcess::start("");
+    let mut desk = Desk::at(&bank.url);
+    desk.set("TANDA_ENGINE__SETTLE_DELAY_S", "2");
+    let pay = file(
+        &desk,
+        "pay.csv",
+        &[row("E-1", "1", "1.00"), row("E-2", "2", "1.00")],
+    );
+    exits(&run(&desk, &pay, "2.00"), 0);
+    let whole = desk.tanda(&["ledger", "accept-loss", "--by", "Ana", "--yes"]);
+    exits(&whole, 2);
+    says(&whole, &["has forgotten nothing", "Nothing was changed"]);
+    std::fs::remove_file(desk.path("ledger.db")).expect("lost");
+    let refused = run(&desk, &pay, "2.00");
+    exits(&refused, 8);
+    says(
+        &refused,
+        &["has forgotten something", "tanda ledger accept-loss"],
+    );
+    let unsure = desk.tanda(&["ledger", "accept-loss", "--by", "Ana"]);
+    exits(&unsure, 2);
+    says(&unsure, &["add --yes", "Nothing was accepted"]);
+    exits(&run(&desk, &pay, "2.00"), 8);
+    let accepted = desk.tanda(&["ledger", "accept-loss", "--by", "Ana", "--yes"]);
+    exits(&accepted, 0);
+    says(
+        &accepted,
+        &[
+            "accepted by Ana",
+            "begins anew",
+            "nothing is paid twice",
+            "result files",
+        ],
+    );
+    let rows = [
+        row("E-1", "1", "1.00"),
+        row("E-2", "2", "1.00"),
+        row("E-3", "3", "1.00"),
+    ];
+    let more = file(&desk, "more.csv", &rows);
+    exits(&run(&desk, &more, "3.00"), 0);
+    assert_eq!(bank.paid_once(), 3);
+    says(
+        &desk.tanda(&["status"]),
+        &["has forgotten a time, which Ana accepted"],
+    );
+    let report = json(&desk.tanda(&["doctor", "--json"]));
+    assert_eq!(check(&report, "ledger anchor").0, "warn");
+}
+
 // ---- backup -----------------------------------------------------------------------------------
 
 #[cfg(unix)]

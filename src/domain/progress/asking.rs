@@ -5,6 +5,7 @@
 //!
 //! *What it refuses to know.* How the list is read.
 
+use super::past::Past;
 use super::{Action, Doubt, Progress, Rules, Stage, await_turn, enter_doubt, settle};
 use crate::domain::listing::Finding;
 use crate::domain::outcome::{DoubtReason, Evidence, Outcome};
@@ -113,7 +114,7 @@ fn proven_absent(
     doubt: &Doubt,
     at: Moment,
 ) -> Option<Action> {
-    if doubt.person_needed || !progress.absence_decides {
+    if doubt.person_needed || !progress.past.lets_absence_decide() {
         return None;
     }
     if let Some(refusal) = progress.refusal.take() {
@@ -146,7 +147,7 @@ pub(super) fn proved(
             progress,
             Outcome::Succeeded(Evidence::Listed { operation_id }),
         ),
-        Finding::Absent if control || !progress.needs_control => {
+        Finding::Absent if control || !progress.past.needs_control() => {
             progress.stage = Stage::Ready;
             progress.first_action(at)
         }
@@ -156,7 +157,7 @@ pub(super) fn proved(
             enter_doubt(progress, DoubtReason::OtherContent, at)
         }
         Finding::Absent | Finding::Ambiguous | Finding::Unreadable | Finding::Barred
-            if progress.forgotten =>
+            if matches!(progress.past, Past::Forgotten { .. }) =>
         {
             progress.unclear = true;
             enter_doubt(progress, DoubtReason::LedgerLost, at)

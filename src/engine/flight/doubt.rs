@@ -15,7 +15,7 @@ use crate::domain::listing::Finding;
 use crate::domain::outcome::{DoubtReason, Outcome};
 use crate::domain::progress::{Event, Progress, Stage};
 use crate::domain::request::Ruling;
-use crate::domain::time::Moment;
+use crate::domain::time::{Moment, Timestamp};
 use crate::engine::EngineError;
 use crate::engine::asking::{self, Reading};
 use crate::engine::orders::{Order, Reply, What};
@@ -25,6 +25,10 @@ use crate::engine::settings::Fence;
 use crate::engine::tower::Signal;
 use crate::telemetry;
 use crate::wire;
+
+/// From when on the list is read about what may have been sent in a forgotten time: nobody knows when that
+/// began.
+const ALL_OF_THE_LIST: Timestamp = Timestamp::from_millis(0);
 
 impl Pilot {
     pub(super) async fn enter_doubt(
@@ -158,8 +162,13 @@ impl Pilot {
             }
             order => order,
         };
-        let since = self.intent.at;
-        let Some(reading) = self.read_list(self.job_ref(), since).await? else {
+        let from = if self.was_forgotten {
+            ALL_OF_THE_LIST
+        } else {
+            asking::list_from(self.intent.at)
+        };
+        let about = Some(self.job_ref());
+        let Some(reading) = self.read_list(&self.intent.job, about, from).await? else {
             return Ok(Step::Landed(Landing::Stopped));
         };
         let event = match order {
@@ -243,19 +252,30 @@ impl Pilot {
         self.quiet.at(now) < settle_delay
     }
 
-    /// Asks whether an earlier generation was executed after all: about what this one says, and about
-    /// everything else that earlier ones said, each on its own card.
+    /// Asks whether the job was executed already, by an earlier generation or in a time that the ledger has
+    /// forgotten: about what this one says, and about everything else that earlier ones said, each on its
+    /// own card.
     pub(super) async fn prove(&mut self) -> Result<Step, EngineError> {
-        let again = self.again.clone();
-        let again = again.expect("only a later generation has something to prove");
-        let earlier = JobRef {
-            generation: again.earlier,
-            ..self.job_ref()
-        };
+        let mut contents = vec![self.intent.job.clone()];
+        let forgotten = self.tower.forgotten.as_ref();
+        let mut from = ALL_OF_THE_LIST;
+        let mut about = None;
+        if let Some(again) = self.again.clone() {
+            contents.extend(again.said);
+            about = Some(JobRef {
+                generation: again.earlier,
+                ..self.job_ref()
+            });
+            match forgotten {
+                None => from = asking::list_from(again.since),
+                Some(forgotten) if forgotten.is_past() => {}
+                // Something may be on its way of which nothing is known.
+                Some(_) => return Ok(Step::Event(Reading::none(self.tower.clocks.now()).proved())),
+            }
+        }
         let mut proof: Option<Reading> = None;
-        let contents = [vec![self.intent.job.clone()], again.said].concat();
         for content in contents {
-            let Some(reading) = self.read_list_of(&content, &earlier, again.since).await? else {
+            let Some(reading) = self.read_list(&content, about.clone(), from).await? else {
                 return Ok(Step::Landed(Landing::Stopped));
             };
             if let Finding::Found { .. } | Finding::FoundMore { .. } = reading.finding {
@@ -287,26 +307,18 @@ impl Pilot {
         self.intent.job = content;
     }
 
-    async fn read_list(
-        &self,
-        about: JobRef,
-        since: Moment,
-    ) -> Result<Option<Reading>, LedgerError> {
-        self.read_list_of(&self.intent.job, &about, since).await
-    }
-
     /// One reading of the list about what a job says, on record about this generation; none where the
     /// process stops.
-    async fn read_list_of(
+    async fn read_list(
         &self,
         content: &Job,
-        about: &JobRef,
-        since: Moment,
+        about: Option<JobRef>,
+        from: Timestamp,
     ) -> Result<Option<Reading>, LedgerError> {
         tokio::select! {
             biased;
             () = self.tower.stop.asked() => Ok(None),
-            reading = asking::ask(&self.tower, content, about, since) => reading.map(Some),
+            reading = asking::ask(&self.tower, content, about, from) => reading.map(Some),
         }
     }
 }

@@ -89,6 +89,8 @@ pub struct Delivery {
     pub provenance: Provenance,
     /// Its message, byte for byte, where it was one.
     pub body: Option<Arc<[u8]>>,
+    /// Whether it may have been delivered before, to whichever process.
+    pub is_redelivered: bool,
     /// Who wants it run again where it ended `rejected` or `not_sent`; none where that stays so.
     pub again: Option<Person>,
     /// The source's right to exactly one answer.

@@ -13,11 +13,13 @@ use tokio::time::Instant;
 
 use super::{River, Stand, Taken};
 use crate::domain::job::{CardId, EntityId};
+use crate::domain::key::Generation;
 use crate::engine::EngineError;
 use crate::engine::flight::Again;
+use crate::engine::loss::Doubtful;
 use crate::engine::orders::LetGo;
 use crate::engine::pause::{Pause, PauseCause};
-use crate::engine::ports::{Back, HeldJob, JobRef, LedgerError, Provenance};
+use crate::engine::ports::{Back, HeldJob, Intent, JobRef, LedgerError, Origin, Provenance};
 use crate::engine::publish::{Published, publish};
 use crate::engine::receipts::Receipts;
 use crate::engine::settings::{AGE_LOOKS, RECOVERY_PAGE};
@@ -126,8 +128,21 @@ impl River {
         self.tower.settings.in_flight + self.in_doubt
     }
 
+    /// Where the ledger has forgotten a time: whether a held job may have been sent, or told of, then. A later
+    /// generation asks the list in any case.
+    async fn doubt_of_held(&self, intent: &Intent) -> Result<Option<Doubtful>, LedgerError> {
+        if self.tower.forgotten.is_none() || intent.generation > Generation::FIRST {
+            return Ok(None);
+        }
+        let entity_id = intent.job.entity_id.clone();
+        let after_delivery =
+            intent.origin == Origin::Queue && !self.tower.ledger.has_arrived(entity_id).await?;
+        Ok(Some(Doubtful { after_delivery }))
+    }
+
     async fn start_held(&mut self, held: HeldJob) -> Result<(), EngineError> {
         self.held = self.held.saturating_sub(1);
+        let doubtful = self.doubt_of_held(&held.intent).await?;
         let intent = held.intent;
         let job = intent.job.clone();
         let again = match (intent.generation.before(), intent.again_by.clone()) {
@@ -149,6 +164,7 @@ impl River {
                 cancelled: held.cancelled,
                 ..again
             }),
+            doubtful,
             receipts: Receipts::told(self.open_receipts.clone(), held.outcome),
             panics: held.panics,
             cancelled: held.cancelled,

@@ -18,6 +18,7 @@ use crate::engine::EngineError;
 use crate::engine::admission::{Decision, decide, tell};
 use crate::engine::flight::Again;
 use crate::engine::lanes::Place;
+use crate::engine::loss::{self, Doubtful};
 use crate::engine::outcomes;
 use crate::engine::ports::{
     Back, Delivery, LedgerError, Offer, OpenJob, Receipt, Sight, Standing, StoredOutcome,
@@ -34,6 +35,14 @@ use tokio::time::Instant;
 /// The source is asked again when an eighth of the room is free, so that admission reads the ledger
 /// for many jobs at once.
 const REFILL_PARTS: usize = 8;
+
+/// How a job begins that is taken.
+struct Begins {
+    generation: Generation,
+    cancelled: bool,
+    again: Option<Again>,
+    doubtful: Option<Doubtful>,
+}
 
 impl River {
     /// How many deliveries there is room for; in a long pause, and until the bank answers after it, for
@@ -85,6 +94,10 @@ impl River {
             .map(|delivery| delivery.job.entity_id.clone())
             .collect();
         let sights = self.tower.ledger.look(entity_ids).await?;
+        let unknown = offered.iter().zip(&sights);
+        let unknown =
+            unknown.filter(|(_, sight)| matches!(sight, Sight::Unknown | Sight::Cancelled));
+        loss::note_arrivals(&self.tower, unknown.map(|(delivery, _)| delivery)).await?;
         for (delivery, sight) in offered.into_iter().zip(sights) {
             self.admit_one(delivery, &sight).await?;
         }
@@ -136,23 +149,25 @@ impl River {
         }
         tell(&delivery, decision.as_str());
         match decision {
-            Decision::Run => self.take(delivery, fingerprint, false, None).await,
+            Decision::Run => self.take_unknown(delivery, fingerprint, false).await,
             Decision::RunReleased {
                 generation,
                 cancelled,
             } => {
                 let delivery = self.as_first_said(delivery).await?;
-                self.take_as(delivery, fingerprint, generation, cancelled, None)
-                    .await
+                let taken = Begins {
+                    generation,
+                    cancelled,
+                    again: None,
+                    doubtful: None,
+                };
+                self.take(delivery, fingerprint, taken).await
             }
-            Decision::RunCancelled => self.take(delivery, fingerprint, true, None).await,
+            Decision::RunCancelled => self.take_unknown(delivery, fingerprint, true).await,
             Decision::RunAgain { earlier, ended, by } => {
                 let was_ruled =
                     ended.status == Status::NotSent && is_without_proof(earlier, &ended);
-                let again = self
-                    .earlier_generations(&delivery.job, earlier, was_ruled, by)
-                    .await?;
-                self.take(delivery, fingerprint, false, Some(again)).await
+                self.take_again(delivery, earlier, was_ruled, by).await
             }
             Decision::Replay(outcome)
                 if outcome.status == Status::Waiting && is_guest(&delivery, outcome.origin) =>
@@ -194,7 +209,8 @@ impl River {
         said.dedup_by_key(|job| job.fingerprint());
         Ok(Again {
             earlier,
-            was_ruled,
+            // What this ledger says of an earlier one is no proof where it has forgotten a time since.
+            was_ruled: was_ruled || self.tower.forgotten.is_some(),
             since: since.unwrap_or_else(|| self.tower.clocks.now()),
             said,
             cancelled: false,
@@ -217,27 +233,63 @@ impl River {
         Ok(Delivery { job, ..delivery })
     }
 
+    /// Takes a job as the generation after this one.
+    async fn take_again(
+        &mut self,
+        delivery: Delivery,
+        earlier: Generation,
+        was_ruled: bool,
+        by: Person,
+    ) -> Result<(), EngineError> {
+        let again = self
+            .earlier_generations(&delivery.job, earlier, was_ruled, by)
+            .await?;
+        let fingerprint = delivery.job.fingerprint();
+        let begins = Begins {
+            generation: earlier.next(),
+            cancelled: false,
+            again: Some(again),
+            doubtful: None,
+        };
+        self.take(delivery, fingerprint, begins).await
+    }
+
+    /// Takes a job that the ledger does not know; where it has forgotten a time, it may have been sent
+    /// then.
+    async fn take_unknown(
+        &mut self,
+        delivery: Delivery,
+        fingerprint: Digest,
+        cancelled: bool,
+    ) -> Result<(), EngineError> {
+        let mut doubtful = None;
+        if self.tower.forgotten.is_some() {
+            let entity_id = delivery.job.entity_id.clone();
+            let after_delivery =
+                delivery.is_redelivered && !self.tower.ledger.has_arrived(entity_id).await?;
+            doubtful = Some(Doubtful { after_delivery });
+        }
+        let begins = Begins {
+            generation: Generation::FIRST,
+            cancelled,
+            again: None,
+            doubtful,
+        };
+        self.take(delivery, fingerprint, begins).await
+    }
+
     async fn take(
         &mut self,
         delivery: Delivery,
         fingerprint: Digest,
-        cancelled: bool,
-        again: Option<Again>,
+        begins: Begins,
     ) -> Result<(), EngineError> {
-        let earlier = again.as_ref().map(|again| again.earlier);
-        let generation = earlier.map_or(Generation::FIRST, Generation::next);
-        self.take_as(delivery, fingerprint, generation, cancelled, again)
-            .await
-    }
-
-    async fn take_as(
-        &mut self,
-        delivery: Delivery,
-        fingerprint: Digest,
-        generation: Generation,
-        cancelled: bool,
-        again: Option<Again>,
-    ) -> Result<(), EngineError> {
+        let Begins {
+            generation,
+            cancelled,
+            again,
+            doubtful,
+        } = begins;
         let Delivery {
             job,
             provenance,
@@ -258,6 +310,7 @@ impl River {
             fingerprint,
             generation,
             again,
+            doubtful,
             receipts,
             panics: 0,
             cancelled,

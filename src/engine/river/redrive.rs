@@ -207,6 +207,7 @@ impl River {
                 received_at: self.tower.clocks.now().wall,
             },
             body: None,
+            is_redelivered: false,
             again: Some(request.by.clone()),
             receipt: Box::new(RequestReceipt {
                 tower: Arc::clone(&self.tower),

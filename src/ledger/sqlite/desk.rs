@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::trouble::Trouble;
 use super::{read, write};
 use crate::engine::ports::LedgerError;
-use crate::ledger::anchor::Anchor;
+use crate::ledger::anchor::{Anchor, Whose};
 
 /// How many orders one commit takes: more than any set of callers has in flight (the prefetch is
 /// 128), and few enough that a commit stays within some tens of milliseconds.
@@ -213,7 +213,7 @@ pub(super) struct Writer {
     pub(super) lock: File,
     pub(super) fate: Fate,
     pub(super) anchor_path: PathBuf,
-    pub(super) ledger_id: String,
+    pub(super) whose: Whose,
     /// Of the last commit.
     pub(super) sequence: i64,
     /// Of the commit that the anchor names.
@@ -335,7 +335,7 @@ impl Writer {
     fn write_anchor(&mut self) -> Result<(), Trouble> {
         if self.anchored != self.sequence {
             let control = read::control(&self.db)?;
-            Anchor::new(&self.ledger_id, self.sequence, control.as_ref())
+            Anchor::new(&self.whose, self.sequence, control.as_ref())
                 .write(&self.anchor_path)
                 .map_err(Trouble::Anchor)?;
             self.anchored = self.sequence;

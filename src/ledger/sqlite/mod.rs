@@ -11,9 +11,11 @@
 //! [`tombstones`]: what gives way, and to what. [`visitor`]: other
 //! processes. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
 
+mod accept;
 mod dead;
 mod desk;
 mod holds;
+mod losses;
 mod open;
 mod prune;
 mod read;
@@ -31,11 +33,12 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
+pub use self::accept::Accepted;
 use self::desk::{Desk, Fate, Reader, Writer};
 pub use self::prune::{PrunePlace, PruneStep, Pruner};
 use self::trouble::Trouble;
 pub use self::visitor::Visitor;
-use super::error::OpenError;
+use super::error::{Forgotten, OpenError};
 use super::place;
 use crate::domain::job::{CardId, EntityId, Job};
 use crate::domain::key::{EventId, Namespace};
@@ -43,7 +46,7 @@ use crate::domain::outcome::DoubtReason;
 use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::ports::{
-    Answer, AskNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, NewlyHeld,
+    Answer, AskNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, Loss, NewlyHeld,
     OpenJob, Origin, Settlement, Sight, StoredOutcome,
 };
 use crate::telemetry::metrics::OpenFigures;
@@ -108,7 +111,7 @@ impl SqliteLedger {
             lock: opened.lock,
             fate: Arc::clone(&fate),
             anchor_path: opened.anchor_path,
-            ledger_id: opened.ledger_id,
+            whose: opened.whose,
             sequence: opened.sequence,
             anchored: opened.sequence,
             anchored_at: Instant::now(),
@@ -128,6 +131,28 @@ impl SqliteLedger {
             path: path.to_owned(),
             lock_path: opened.lock_path,
         })
+    }
+
+    /// What a person would have to accept of this ledger before anything is paid from it again.
+    ///
+    /// # Errors
+    /// [`OpenError`]: nothing was forgotten, or it is of a kind that nobody can accept.
+    pub fn find_loss(path: &Path, binding: &Binding) -> Result<Forgotten, OpenError> {
+        accept::find_loss(path, binding)
+    }
+
+    /// Goes on with a ledger that has forgotten something, by this person's word; where it is gone or
+    /// damaged, with an empty one. From then on it says so ([`Ledger::loss`]).
+    ///
+    /// # Errors
+    /// As [`SqliteLedger::find_loss`]; the ledger is refused as before.
+    pub fn accept_loss(
+        path: &Path,
+        binding: &Binding,
+        person: &Person,
+        at: Timestamp,
+    ) -> Result<Accepted, OpenError> {
+        accept::accept(path, binding, &accept::By { person, at })
     }
 
     /// What is open now, for the metrics.
@@ -283,6 +308,27 @@ impl Ledger for SqliteLedger {
     ) -> Result<(), LedgerError> {
         let mark = move |db: &_| write::mark_published(db, &event_ids, at);
         self.writes.call("marking what was published", mark).await
+    }
+
+    async fn loss(&self) -> Result<Option<Loss>, LedgerError> {
+        self.reads
+            .call("reading what was lost", losses::newest)
+            .await
+    }
+
+    async fn note_loss_is_past(&self) -> Result<(), LedgerError> {
+        let doing = "recording that a forgotten time is past";
+        self.writes.call(doing, losses::note_past).await
+    }
+
+    async fn note_arrivals(&self, entity_ids: Vec<EntityId>) -> Result<(), LedgerError> {
+        let note = move |db: &_| losses::note_arrivals(db, &entity_ids);
+        self.writes.call("recording what has arrived", note).await
+    }
+
+    async fn has_arrived(&self, entity_id: EntityId) -> Result<bool, LedgerError> {
+        let find = move |db: &_| losses::has_arrived(db, &entity_id);
+        self.reads.call("reading what has arrived", find).await
     }
 
     async fn control(&self) -> Result<Option<Control>, LedgerError> {

@@ -15,7 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Binding, read, schema};
-use crate::ledger::anchor::{self, Anchor};
+use crate::ledger::anchor::{self, Anchor, Whose};
 use crate::ledger::error::{Forgotten, OpenError};
 use crate::ledger::place;
 
@@ -51,7 +51,7 @@ pub(super) struct Opened {
     pub(super) lock: File,
     pub(super) lock_path: PathBuf,
     pub(super) anchor_path: PathBuf,
-    pub(super) ledger_id: String,
+    pub(super) whose: Whose,
     pub(super) sequence: i64,
 }
 
@@ -67,6 +67,13 @@ pub(super) fn create(path: &Path) -> Result<(), OpenError> {
         });
     }
     refuse_remains(path)?;
+    let part = fresh_part(path)?;
+    place::rename(&part, path).map_err(failed("moving it to its place"))
+}
+
+/// An empty ledger beside its place, flushed.
+pub(super) fn fresh_part(path: &Path) -> Result<PathBuf, OpenError> {
+    let failed = |doing| fault(path, doing);
     let part = place::beside(path, ".part");
     remove_if_there(&part).map_err(failed("removing a half-made ledger"))?;
     remove_if_there(&place::beside(&part, "-journal"))
@@ -74,7 +81,7 @@ pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     let file = place::create_file(&part).map_err(failed("making its file"))?;
     build(&part).map_err(sql(path, "making its tables"))?;
     file.sync_all().map_err(failed("flushing its file"))?;
-    place::rename(&part, path).map_err(failed("moving it to its place"))
+    Ok(part)
 }
 
 /// In SQLite's first journal mode, whose file is complete by itself when it is closed.
@@ -105,9 +112,10 @@ pub(super) fn open(path: &Path, binding: &Binding) -> Result<Opened, OpenError> 
     meta.check_binding(path, binding)?;
     let anchor_path = anchor_of(path);
     check_anchor(path, &anchor_path, &meta)?;
-    if meta.bound.is_none() {
+    if meta.whose.bound.is_none() {
         bind(&writer, binding).map_err(sql(path, "binding it"))?;
     }
+    let meta = Meta::read(&writer).map_err(sql(path, "reading what it belongs to"))?;
     write_anchor(path, &anchor_path, &meta, &writer)?;
     Ok(Opened {
         reader: connect_reader(path).map_err(sql(path, "opening it for reading"))?,
@@ -115,7 +123,7 @@ pub(super) fn open(path: &Path, binding: &Binding) -> Result<Opened, OpenError> 
         lock,
         lock_path: place::beside(path, ".lock"),
         anchor_path,
-        ledger_id: meta.ledger_id,
+        whose: meta.whose,
         sequence: meta.sequence,
     })
 }
@@ -181,7 +189,7 @@ pub(super) fn backup(db: &Connection, path: &Path, to: &Path) -> Result<(), Open
     quick_check(to, &copy)
 }
 
-fn check_sqlite(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_sqlite(path: &Path) -> Result<(), OpenError> {
     if rusqlite::version_number() >= OLDEST_SQLITE {
         return Ok(());
     }
@@ -191,7 +199,7 @@ fn check_sqlite(path: &Path) -> Result<(), OpenError> {
 }
 
 /// A ledger that is gone must not be taken for one that never was.
-fn refuse_remains(path: &Path) -> Result<(), OpenError> {
+pub(super) fn refuse_remains(path: &Path) -> Result<(), OpenError> {
     let remains = [anchor_of(path), place::beside(path, "-wal")];
     match remains.into_iter().find(|left| left.exists()) {
         None => Ok(()),
@@ -205,7 +213,7 @@ fn refuse_remains(path: &Path) -> Result<(), OpenError> {
 
 /// Held for as long as the file is open, and freed by the system if the process dies. Tried a few
 /// times: a visitor that looks whether there is an owner holds it for a moment.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let lock_path = place::beside(path, ".lock");
     let lock = place::touch_file(&lock_path).map_err(fault(path, "opening its lock file"))?;
     for _ in 0..LOCK_TRIES {
@@ -225,7 +233,7 @@ fn flags(access: OpenFlags) -> OpenFlags {
     access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     set_common(&db, WRITER_CACHE_KIB)?;
     db.pragma_update(None, "foreign_keys", "ON")?;
@@ -269,7 +277,7 @@ fn use_wal(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Its kind, its wholeness and its version, and the migrations it lacks.
-fn check_format(path: &Path, db: &mut Connection) -> Result<(), OpenError> {
+pub(super) fn check_format(path: &Path, db: &mut Connection) -> Result<(), OpenError> {
     let version = check_kind(path, db)?;
     use_wal(db).map_err(sql(path, "switching its log on"))?;
     quick_check(path, db)?;
@@ -311,8 +319,7 @@ fn quick_check(path: &Path, db: &Connection) -> Result<(), OpenError> {
 
 /// Who a ledger is and how far it has come.
 pub(super) struct Meta {
-    pub(super) ledger_id: String,
-    pub(super) bound: Option<(String, String)>,
+    pub(super) whose: Whose,
     pub(super) sequence: i64,
 }
 
@@ -322,15 +329,17 @@ impl Meta {
         db.query_row(query, [], |row| {
             let namespace: Option<String> = row.get(1)?;
             Ok(Self {
-                ledger_id: row.get(0)?,
-                bound: namespace.zip(row.get(2)?),
+                whose: Whose {
+                    ledger_id: row.get(0)?,
+                    bound: namespace.zip(row.get(2)?),
+                },
                 sequence: row.get(3)?,
             })
         })
     }
 
-    fn check_binding(&self, path: &Path, binding: &Binding) -> Result<(), OpenError> {
-        let Some((namespace, bank_origin)) = &self.bound else {
+    pub(super) fn check_binding(&self, path: &Path, binding: &Binding) -> Result<(), OpenError> {
+        let Some((namespace, bank_origin)) = &self.whose.bound else {
             return Ok(());
         };
         let other = |what, bound: &str, asked: &str| OpenError::OtherBinding {
@@ -350,7 +359,7 @@ impl Meta {
 }
 
 /// Not numbered as a commit: a crash before the first anchor must not look like a loss.
-fn bind(db: &Connection, binding: &Binding) -> rusqlite::Result<()> {
+pub(super) fn bind(db: &Connection, binding: &Binding) -> rusqlite::Result<()> {
     db.execute(
         "UPDATE meta SET namespace = ?1, bank_origin = ?2 WHERE one = 1",
         [binding.namespace.as_str(), &binding.bank_origin],
@@ -358,7 +367,7 @@ fn bind(db: &Connection, binding: &Binding) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn anchor_of(path: &Path) -> PathBuf {
+pub(super) fn anchor_of(path: &Path) -> PathBuf {
     place::beside(path, ".anchor")
 }
 
@@ -375,7 +384,7 @@ fn check_anchor(path: &Path, anchor_path: &Path, meta: &Meta) -> Result<(), Open
     compare_anchor(path, anchor_path, anchor.as_ref(), meta)
 }
 
-fn read_anchor(path: &Path, anchor_path: &Path) -> Result<Option<Anchor>, OpenError> {
+pub(super) fn read_anchor(path: &Path, anchor_path: &Path) -> Result<Option<Anchor>, OpenError> {
     Anchor::read(anchor_path).map_err(|error| {
         let kind = error.kind();
         if matches!(kind, ErrorKind::InvalidData | ErrorKind::UnexpectedEof) {
@@ -386,13 +395,13 @@ fn read_anchor(path: &Path, anchor_path: &Path) -> Result<Option<Anchor>, OpenEr
     })
 }
 
-fn compare_anchor(
+pub(super) fn compare_anchor(
     path: &Path,
     anchor_path: &Path,
     anchor: Option<&Anchor>,
     meta: &Meta,
 ) -> Result<(), OpenError> {
-    anchor::compare(anchor, &meta.ledger_id, meta.sequence).map_err(|how| OpenError::Forgot {
+    anchor::compare(anchor, &meta.whose.ledger_id, meta.sequence).map_err(|how| OpenError::Forgot {
         path: path.to_owned(),
         anchor: anchor_path.to_owned(),
         how,
@@ -400,14 +409,14 @@ fn compare_anchor(
 }
 
 /// Written before the first commit, so that a ledger that was used always has an anchor.
-fn write_anchor(
+pub(super) fn write_anchor(
     path: &Path,
     anchor_path: &Path,
     meta: &Meta,
     db: &Connection,
 ) -> Result<(), OpenError> {
     let control = read::control(db).map_err(fault(path, "reading the positive control"))?;
-    Anchor::new(&meta.ledger_id, meta.sequence, control.as_ref())
+    Anchor::new(&meta.whose, meta.sequence, control.as_ref())
         .write(anchor_path)
         .map_err(fault(path, "writing its anchor"))
 }
@@ -439,7 +448,7 @@ pub(super) fn fault<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
 }
 
 /// The same for SQLite, whose word on a damaged file is not a fault of the disk.
-fn sql(path: &Path, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> OpenError {
+pub(super) fn sql(path: &Path, doing: &'static str) -> impl FnOnce(rusqlite::Error) -> OpenError {
     move |error| match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             corrupt(path, &error.to_string())

@@ -17,7 +17,7 @@ use super::trouble::Trouble;
 use super::{Binding, open, read, write};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::LedgerError;
-use crate::ledger::anchor::Anchor;
+use crate::ledger::anchor::{Anchor, Whose};
 use crate::ledger::error::OpenError;
 use crate::wire::outcome::OutcomeMessage;
 
@@ -66,7 +66,7 @@ pub struct Pruner {
     // Held for as long as the file may be written.
     _lock: File,
     anchor_path: PathBuf,
-    ledger_id: String,
+    whose: Whose,
     sequence: i64,
 }
 
@@ -85,7 +85,7 @@ impl Pruner {
             db,
             _lock: opened.lock,
             anchor_path: opened.anchor_path,
-            ledger_id: opened.ledger_id,
+            whose: opened.whose,
             sequence: opened.sequence,
         })
     }
@@ -136,7 +136,7 @@ impl Pruner {
         tx.commit()?;
         self.sequence = sequence;
         let control = read::control(&self.db)?;
-        Anchor::new(&self.ledger_id, sequence, control.as_ref())
+        Anchor::new(&self.whose, sequence, control.as_ref())
             .write(&self.anchor_path)
             .map_err(Trouble::Anchor)?;
         Ok(step)

@@ -18,7 +18,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: i64 = 0x7461_6e64;
 
 /// Migrations in order; version n is what the first n have made. Never edited once released.
-const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// The newest version that this program knows.
 pub(super) fn newest() -> i64 {
@@ -348,4 +348,26 @@ CREATE TRIGGER requests_are_answered_once BEFORE UPDATE OF generation, accepted,
     BEGIN SELECT RAISE(ABORT, 'the first answer is kept'); END;
 CREATE TRIGGER requests_stay BEFORE DELETE ON requests
     BEGIN SELECT RAISE(ABORT, 'requests are kept'); END;
+";
+
+/// Losses that people accepted, and what came for the first time after the last of them.
+///
+/// `forgotten` says in words what the ledger had lost; `past` that all that was sent in the forgotten time
+/// must be listed by now. A row of `arrivals` ends with its job's final outcome.
+const VERSION_4: &str = "
+CREATE TABLE losses (
+    id          INTEGER PRIMARY KEY,
+    accepted_at INTEGER NOT NULL,
+    accepted_by TEXT NOT NULL,
+    forgotten   TEXT NOT NULL,
+    past        INTEGER NOT NULL DEFAULT 0 CHECK (past IN (0, 1))
+) STRICT;
+CREATE TABLE arrivals (
+    entity_id TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER losses_are_fixed BEFORE UPDATE OF id, accepted_at, accepted_by, forgotten ON losses
+    BEGIN SELECT RAISE(ABORT, 'what was accepted is fixed'); END;
+CREATE TRIGGER losses_stay BEFORE DELETE ON losses
+    BEGIN SELECT RAISE(ABORT, 'losses are kept'); END;
 ";

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::trouble::Trouble;
-use super::{dead, holds, open, read, requests, tombstones};
+use super::{dead, holds, losses, open, read, requests, tombstones};
 use crate::domain::job::{CardId, EntityId};
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{Person, RequestId, Wish};
@@ -323,10 +323,11 @@ fn overview(db: &Connection) -> Result<Overview, Trouble> {
     let meta = open::Meta::read(db)?;
     let on_queue = read::unpublished_count(db, Origin::Queue)?;
     Ok(Overview {
-        ledger_id: meta.ledger_id,
-        bound: meta.bound,
+        ledger_id: meta.whose.ledger_id,
+        bound: meta.whose.bound,
         sequence: meta.sequence,
         control: read::control(db)?,
+        loss: losses::newest(db)?,
         paused_by: requests::paused_by(db)?,
         open_requests: requests::open(db, None, REQUESTS_SHOWN)?,
         unpublished: on_queue + read::unpublished_count(db, Origin::File)?,

@@ -8,7 +8,7 @@
 use rusqlite::{Connection, params};
 
 use super::trouble::Trouble;
-use super::{holds, read, requests, tombstones, verdict};
+use super::{holds, losses, read, requests, tombstones, verdict};
 use crate::domain::digest::Digest;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
@@ -84,6 +84,7 @@ pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<(), Tro
     let last = insert_outcome(db, &settlement.outcome, Some(job.id))?;
     db.prepare_cached("UPDATE jobs SET final_outcome = ?2 WHERE id = ?1")?
         .execute([job.id, last])?;
+    losses::forget_arrival(db, &intent.job.entity_id)?;
     Ok(())
 }
 

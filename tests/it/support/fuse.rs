@@ -14,7 +14,7 @@ use tanda::domain::verdict::Verdict;
 use tanda::engine::Ports;
 use tanda::engine::ports::{
     Answer, AskNote, Bank, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, ListFault,
-    NewlyHeld, OpenJob, Origin, Settlement, Sight, Sink, SinkError, StoredOutcome,
+    Loss, NewlyHeld, OpenJob, Origin, Settlement, Sight, Sink, SinkError, StoredOutcome,
 };
 use tanda::wire::bank::OperationRequest;
 use tokio::sync::Notify;
@@ -250,6 +250,22 @@ impl Ledger for Fused<dyn Ledger> {
         at: Timestamp,
     ) -> Result<(), LedgerError> {
         self.around(self.inner.mark_published(event_ids, at)).await
+    }
+
+    async fn loss(&self) -> Result<Option<Loss>, LedgerError> {
+        self.inner.loss().await
+    }
+
+    async fn note_loss_is_past(&self) -> Result<(), LedgerError> {
+        self.around(self.inner.note_loss_is_past()).await
+    }
+
+    async fn note_arrivals(&self, entity_ids: Vec<EntityId>) -> Result<(), LedgerError> {
+        self.around(self.inner.note_arrivals(entity_ids)).await
+    }
+
+    async fn has_arrived(&self, entity_id: EntityId) -> Result<bool, LedgerError> {
+        self.inner.has_arrived(entity_id).await
     }
 
     async fn control(&self) -> Result<Option<Control>, LedgerError> {

@@ -105,6 +105,16 @@ impl ScriptedBank {
         self.books().hangs = true;
     }
 
+    /// Ends calls again.
+    pub(crate) fn work_again(&self) {
+        self.books().hangs = false;
+    }
+
+    /// How often a list was read.
+    pub(crate) fn lists(&self) -> usize {
+        self.books().lists
+    }
+
     /// What it does with every call that has no script.
     pub(crate) fn otherwise(&self, does: Does) {
         self.books().otherwise = Some(does);
@@ -622,6 +632,7 @@ impl Source for JobList {
                     received_at: wall_now(),
                 },
                 body: None,
+                is_redelivered: false,
                 again: self.again.clone(),
                 job,
             })

@@ -112,6 +112,7 @@ struct Message {
     name: String,
     body: Arc<[u8]>,
     envelope: Envelope,
+    was_delivered: bool,
 }
 
 struct Unanswered {
@@ -173,6 +174,7 @@ impl Queue {
             name: name.to_owned(),
             body: body.into(),
             envelope,
+            was_delivered: false,
         };
         broker.messages.insert(place, message);
         broker.ready.insert(place);
@@ -282,6 +284,7 @@ impl Queue {
                     job,
                     provenance,
                     body: Some(body),
+                    is_redelivered: message.was_delivered,
                     again: None,
                     receipt,
                 }),
@@ -302,6 +305,9 @@ impl Queue {
 impl Broker {
     fn take(&mut self, place: u64) -> u64 {
         self.ready.remove(&place);
+        if let Some(message) = self.messages.get_mut(&place) {
+            message.was_delivered = true;
+        }
         let tag = self.next_tag;
         self.next_tag += 1;
         let since = Instant::now();

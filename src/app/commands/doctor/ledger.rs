@@ -59,7 +59,7 @@ pub(super) fn checks(config: &Config, visit: Result<&Visitor, &Failure>) -> Vec<
     vec![
         ledger(visitor, &overview),
         binding(config, &overview),
-        anchor(visitor),
+        anchor(visitor, &overview),
         room(visitor, config.ledger.min_free_mib),
         open(visitor),
         control(&overview),
@@ -122,11 +122,20 @@ fn binding(config: &Config, overview: &Overview) -> Check {
     }
 }
 
-fn anchor(visitor: &Visitor) -> Check {
+fn anchor(visitor: &Visitor, overview: &Overview) -> Check {
     let name = "ledger anchor";
-    match visitor.check_anchor() {
-        Ok(()) => Check::ok(name, "the ledger remembers all that its anchor has seen"),
-        Err(error) => {
+    match (visitor.check_anchor(), &overview.loss) {
+        (Ok(()), Some(loss)) => Check::warn(
+            name,
+            format!(
+                "it remembers all since {}, when {} accepted that it had forgotten what was before",
+                words::moment(loss.accepted_at),
+                words::tame(loss.by.as_str())
+            ),
+            "nothing: jobs that it does not know are asked about before they are sent",
+        ),
+        (Ok(()), None) => Check::ok(name, "the ledger remembers all that its anchor has seen"),
+        (Err(error), _) => {
             let failure = Failure::new(Exit::Unusable, error);
             let remedy = "pay nothing from it; put back the right file with its anchor";
             Check::fault(name, &failure, remedy)

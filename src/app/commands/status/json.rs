@@ -54,6 +54,11 @@ pub(super) fn object(standing: &Standing<'_>) -> Value {
             "totals": totals(&standing.held.totals),
             "jobs": standing.held.oldest.iter().map(held).collect::<Vec<_>>(),
         },
+        "loss_accepted": overview.loss.as_ref().map(|loss| json!({
+            "by": loss.by.as_str(),
+            "at": loss.accepted_at.to_string(),
+            "is_past": loss.is_past,
+        })),
         "paused": overview.paused_by.as_ref().map(|(by, since)| json!({
             "by": by.as_str(),
             "since": since.to_string(),

@@ -192,6 +192,19 @@ fn push_rest(text: &mut String, standing: &Standing<'_>) {
         "nothing is running on it"
     };
     let mut rows = vec![("ledger", format!("{owner}; commit {}", overview.sequence))];
+    if let Some(loss) = &overview.loss {
+        let (by, at) = (
+            words::tame(loss.by.as_str()),
+            words::moment(loss.accepted_at),
+        );
+        let asks = if loss.is_past {
+            "the bank is asked about each job that it does not know before that is sent"
+        } else {
+            "jobs that it does not know are in doubt until the bank's list shows what was sent"
+        };
+        let lost = format!("has forgotten a time, which {by} accepted on {at}: {asks}");
+        rows.push(("memory", lost));
+    }
     if let Some((by, at)) = &overview.paused_by {
         let (by, at) = (words::tame(by.as_str()), words::moment(*at));
         let held = format!("PAUSED by {by} since {at}: nothing is sent until `tanda resume`");

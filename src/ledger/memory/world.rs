@@ -1,0 +1,55 @@
+//! What a world does to a ledger in memory: it fills its disk, copies it, loses it, and looks at
+//! what people were told.
+//!
+//! *What it promises.* What is left after a loss is what a ledger in a file has after a person accepted one.
+//!
+//! *What it refuses to know.* Who asks for it, and why.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use super::{Books, MemoryLedger};
+use crate::domain::request::Person;
+use crate::domain::time::Timestamp;
+use crate::engine::ports::{Answer, Loss};
+
+impl MemoryLedger {
+    /// Has so much room from now on, or no bound.
+    pub fn set_free_bytes(&self, free_bytes: Option<u64>) {
+        self.books().free_bytes = free_bytes;
+    }
+
+    /// A copy of all that is on record now.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.books().clone())))
+    }
+
+    /// Everything is lost but this copy, and a person accepts that. An empty one knows the control still,
+    /// which an anchor would have kept.
+    pub fn lose_all_but(&self, copy: &Self, by: Person, accepted_at: Timestamp) {
+        let mut left = copy.books().clone();
+        for job in &mut left.jobs {
+            job.released = false;
+        }
+        let mut books = self.books();
+        *books = Books {
+            control: books.control.take().or(left.control),
+            loss: Some(Loss {
+                accepted_at,
+                by,
+                is_past: false,
+            }),
+            arrivals: HashSet::new(),
+            ..left
+        };
+    }
+
+    /// What people were told, in the order in which they asked; none about what is not answered.
+    #[must_use]
+    pub fn answers(&self) -> Vec<Option<Answer>> {
+        let books = self.books();
+        let answers = books.requests.iter().map(|(_, answer)| answer.clone());
+        answers.collect()
+    }
+}
