@@ -199,7 +199,7 @@ async fn a_ledger_of_a_later_version_is_refused() {
             refused,
             OpenError::Newer {
                 found: 99,
-                known: 3,
+                known: 4,
                 ..
             }
         ),
@@ -590,6 +590,24 @@ async fn i7_held_jobs_outlast_their_process_in_their_order() {
 
 /// What the first format wrote is read back whole after the migration, and its triggers still hold.
 #[tokio::test]
+async fn a_ledger_of_the_third_format_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let db = Connection::open(dir.path().join(NAME)).expect("a file");
+    db.execute_batch(include_str!("ledger/version_3.sql"))
+        .expect("the third format");
+    drop(db);
+    let ledger = open(dir.path()).expect("brought up to date");
+    assert!(finished(&ledger, "A").await);
+    let open_jobs = ledger.unsettled(None, 9).await.expect("open jobs");
+    let origins: Vec<_> = open_jobs.iter().map(|job| job.intent.origin).collect();
+    assert_eq!(origins, [Origin::File, Origin::Queue]);
+    assert_eq!(ledger.held_count().await.expect("a count"), 1);
+    assert_eq!(ledger.loss().await.expect("a read"), None);
+    ledger.note_arrivals(vec![id("H")]).await.expect("noted");
+    ledger.close().await.expect("closed");
+}
+
+#[tokio::test]
 async fn a_ledger_of_the_first_format_is_brought_up_to_date() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join(NAME);
@@ -613,7 +631,7 @@ async fn a_ledger_of_the_first_format_is_brought_up_to_date() {
     let version: i64 = db
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("a version");
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
     for forbidden in [
         "DELETE FROM jobs",
         "DELETE FROM attempts",

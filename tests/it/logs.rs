@@ -363,6 +363,8 @@ fn later_commands(desk: &Desk) -> Vec<Vec<String>> {
         &["ledger", "prune"],
         &["ledger", "prune", "--yes"],
         &["ledger", "prune", "--yes", "--json"],
+        &["ledger", "accept-loss", "--by", "Ana"],
+        &["ledger", "accept-loss", "--by", "Ana", "--yes", "--json"],
         &["simulator", "--listen", "0.0.0.0:0"],
         &["key", "E-1"],
         &["completions", "bash"],
