@@ -18,6 +18,8 @@ mod admission;
 mod asking;
 mod beat;
 mod clock;
+#[cfg(feature = "crash-points")]
+pub mod doors;
 mod flight;
 mod lanes;
 mod loss;

@@ -1,4 +1,4 @@
-//! The engine is killed around every durable step, call and publication, one after the other; a
+//! The engine is killed around every durable step, call, publication and answer, one after the other; a
 //! second engine on the same ledger must finish the work, and the bank's books judge. The list of
 //! points is generated: it ends where a run no longer reaches the next one.
 
@@ -57,7 +57,7 @@ async fn run_until_killed(world: &World, kill_at: usize) -> bool {
     let fuse = Fuse::new(kill_at);
     let (_stopper, stop) = tanda::engine::stop::signal();
     let (pauses, _) = tokio::sync::watch::channel(None);
-    let (ports, source) = (fuse.guard(world.ports()), world.source(&jobs()));
+    let (ports, source) = fuse.guard(world.ports(), world.source(&jobs()));
     tokio::select! {
         biased;
         () = fuse.blown() => true,

@@ -204,7 +204,7 @@ async fn f23_i1_i5_a_kill_at_any_step_and_the_loss_of_the_ledger_pay_once() {
         let fuse = Fuse::new(kill_at);
         let (_stopper, stop) = tanda::engine::stop::signal();
         let (pauses, _) = tokio::sync::watch::channel(None);
-        let (ports, source) = (fuse.guard(world.ports()), world.source(&jobs()));
+        let (ports, source) = fuse.guard(world.ports(), world.source(&jobs()));
         let killed = tokio::select! {
             biased;
             () = fuse.blown() => true,

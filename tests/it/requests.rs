@@ -645,8 +645,7 @@ async fn i1_a_kill_at_any_step_of_a_later_generation_pays_once() {
         let fuse = Fuse::new(kill_at);
         let (_stopper, stop) = tanda::engine::stop::signal();
         let (pauses, _) = tokio::sync::watch::channel(None);
-        let ports = fuse.guard(world.ports());
-        let source = world.source(&jobs);
+        let (ports, source) = fuse.guard(world.ports(), world.source(&jobs));
         let killed = tokio::select! {
             biased;
             () = fuse.blown() => true,

@@ -132,7 +132,7 @@ CREATE TABLE requests (
     CHECK ((accepted IS NULL) = (answered_at IS NULL))
 ) STRICT;
 INSERT INTO meta (one, ledger_id, namespace, bank_origin, sequence, control_entity_id, control_seen_at)
-VALUES (1, 'eb795f3d83f98582dbd9e248bdd1c981', 'default', 'https://api.sandbox.cuentamono.com', 1, NULL, NULL);
+VALUES (1, 'eb795f3d83f98582dbd9e248bdd1c981', 'default', 'https://api.sandbox.cuentamono.com', 0, NULL, NULL);
 INSERT INTO outcomes (id, event_id, job, entity_id, generation, status, body, settled_at, published_at, origin, envelope)
 VALUES (1, x'000102030405460788090a0b0c0d0e0f', 1, 'A', 1, 'succeeded', x'7b7d', 1700000001000, NULL, 'file', NULL);
 INSERT INTO outcomes (id, event_id, job, entity_id, generation, status, body, settled_at, published_at, origin, envelope)

@@ -482,9 +482,9 @@ impl Office {
     pub(crate) fn start_with(&self, fuse: &Arc<Fuse>) -> Worker {
         let (stopper, stop) = tanda::engine::stop::signal();
         let (shown, pauses) = watch::channel(None);
-        let ports = fuse.guard_and_note(self.world.ports(), &self.chronicle);
-        let settings = self.world.settings.clone();
         let source = Box::new(QueueSource(self.queue.clone()));
+        let (ports, source) = fuse.guard_and_note(self.world.ports(), source, &self.chronicle);
+        let settings = self.world.settings.clone();
         let mut task = JoinSet::new();
         task.spawn(async move { tanda::engine::run(ports, settings, source, stop, &shown).await });
         Worker {
