@@ -99,7 +99,8 @@ impl BaseUrl {
     }
 
     /// `…/v1/cards/{card_id}/prepaid/operations`.
-    pub(super) fn operations(&self, card_id: &CardId) -> Url {
+    #[must_use]
+    pub fn operations(&self, card_id: &CardId) -> Url {
         let mut url = self.0.clone();
         url.path_segments_mut()
             .expect("a URL with a host has path segments")

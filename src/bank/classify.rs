@@ -158,10 +158,10 @@ impl Answer {
         if !self.content_type.as_deref().is_none_or(is_json_type) {
             return Content::Foreign;
         }
-        match serde_json::from_slice::<Envelope>(bytes) {
-            Ok(envelope) => Content::Envelope(envelope),
-            Err(_) if is_json(bytes) => Content::Json,
-            Err(_) => Content::Foreign,
+        match Envelope::read(bytes) {
+            Some(envelope) => Content::Envelope(envelope),
+            None if is_json(bytes) => Content::Json,
+            None => Content::Foreign,
         }
     }
 

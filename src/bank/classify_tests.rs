@@ -107,6 +107,7 @@ fn i14_a_2xx_is_accepted_only_empty_or_as_json() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn i5_only_the_bank_s_own_envelope_refuses() {
     let json = Some("application/json");
     for status in [400, 403, 404, 422] {
@@ -139,6 +140,20 @@ fn i5_only_the_bank_s_own_envelope_refuses() {
                     "not_the_bank",
                 ),
                 ("an array", answer(status, json, "[]"), "not_the_bank"),
+                (
+                    "its fields without their names",
+                    answer(status, json, r#"["",[],"",""]"#),
+                    "not_the_bank",
+                ),
+                (
+                    "an error without names",
+                    answer(
+                        status,
+                        json,
+                        r#"{"code":"","errors":[["x"]],"id":"log_1","message":""}"#,
+                    ),
+                    "not_the_bank",
+                ),
                 (
                     "no id",
                     answer(status, json, r#"{"code":"","errors":[],"message":""}"#),

@@ -17,10 +17,13 @@ use crate::wire::bank::{ListPage, ListRow};
 
 /// The most pages that are read of one list: 25,000 operations on one card since the first send is
 /// no card that people use, and bounds what one ask holds in memory.
-pub(super) const LIST_PAGES_MAX: u64 = 50;
+pub const LIST_PAGES_MAX: u64 = 50;
 
 /// The page that an answer to a read holds.
-pub(super) fn read(came_back: &CameBack) -> Result<ListPage, ListFault> {
+///
+/// # Errors
+/// [`ListFault`] where it holds none.
+pub fn read(came_back: &CameBack) -> Result<ListPage, ListFault> {
     let unreachable = |why: &str| Err(ListFault::Unreachable(why.to_owned()));
     let answer = match came_back {
         CameBack::Nothing(Break::NotSent { why }) => {
@@ -70,13 +73,14 @@ pub(super) fn read(came_back: &CameBack) -> Result<ListPage, ListFault> {
 
 fn page_of(answer: &Answer) -> Option<ListPage> {
     match &answer.body {
-        Body::Whole(bytes) => serde_json::from_slice(bytes).ok(),
+        Body::Whole(bytes) => ListPage::read(bytes),
         Body::TimedOut | Body::Unreadable => None,
     }
 }
 
 /// Why a page cannot be used.
-pub(super) enum Misfit {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Misfit {
     /// The list moved; read it again from the start.
     Moved,
     /// It will not get better by reading again.
@@ -84,7 +88,8 @@ pub(super) enum Misfit {
 }
 
 /// A list in the reading.
-pub(super) struct Walk {
+#[derive(Debug)]
+pub struct Walk {
     card_id: CardId,
     rows: Vec<ListedOperation>,
     ids: BTreeSet<String>,
@@ -96,7 +101,10 @@ pub(super) struct Walk {
 
 impl Walk {
     /// Begins with the first page.
-    pub(super) fn begin(card_id: &CardId, first: ListPage) -> Result<Self, Misfit> {
+    ///
+    /// # Errors
+    /// [`Misfit`] where no list begins so.
+    pub fn begin(card_id: &CardId, first: ListPage) -> Result<Self, Misfit> {
         let place = first.pagination;
         if place.page_size == 0 {
             let why = "its list has pages of no rows".to_owned();
@@ -126,18 +134,25 @@ impl Walk {
     }
 
     /// The pages that are still to be read, in order.
-    pub(super) fn further_pages(&self) -> std::ops::RangeInclusive<u64> {
+    #[must_use]
+    pub fn further_pages(&self) -> std::ops::RangeInclusive<u64> {
         2..=self.pages
     }
 
     /// Adds a further page.
-    pub(super) fn add(&mut self, number: u64, page: ListPage) -> Result<(), Misfit> {
+    ///
+    /// # Errors
+    /// [`Misfit`] where it does not follow those before it.
+    pub fn add(&mut self, number: u64, page: ListPage) -> Result<(), Misfit> {
         let rows = self.rows_of(number, page)?;
         self.take(rows)
     }
 
     /// Ends with the first page read once more: if it says the same, the list is whole.
-    pub(super) fn end(self, first_again: ListPage) -> Result<Vec<ListedOperation>, Misfit> {
+    ///
+    /// # Errors
+    /// [`Misfit`] where it says something else.
+    pub fn end(self, first_again: ListPage) -> Result<Vec<ListedOperation>, Misfit> {
         if self.rows_of(1, first_again)? == self.first_page {
             Ok(self.rows)
         } else {

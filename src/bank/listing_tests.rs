@@ -149,6 +149,11 @@ fn an_answer_to_a_read_is_a_page_or_a_fault() {
             "[]",
             "NotTheBank(\"status 200 without a list of operations\")",
         ),
+        (
+            200,
+            "[[],[1,10,0,0]]",
+            "NotTheBank(\"status 200 without a list of operations\")",
+        ),
         (200, "", "NotTheBank(\"status 200 without a body\")"),
         (
             200,

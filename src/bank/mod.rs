@@ -2,7 +2,8 @@
 //!
 //! *What this is.* [`BankClient`] is the engine's [`Bank`](crate::engine::ports::Bank) for the real
 //! API. It is built from [`BankSettings`]: a [`BaseUrl`], a [`TokenSource`] and two timeouts.
-//! [`classify`] turns what came back into a verdict; it is pure and has a table of tests.
+//! [`classify`] turns what came back into a verdict, [`listing`] into the rows of a list, and
+//! [`retry_after`] reads times; they are pure, and have tables of tests.
 //!
 //! *What it promises.* One call sends at most one request, never follows a redirect, never uses a
 //! proxy of the environment, and tells "provably not executed" from "perhaps executed" so that only
@@ -15,8 +16,8 @@ mod base_url;
 pub mod classify;
 mod client;
 mod credential;
-mod listing;
-mod retry_after;
+pub mod listing;
+pub mod retry_after;
 mod secret_file;
 
 pub use base_url::{BankPlace, BaseUrl};

@@ -11,7 +11,8 @@ use crate::domain::schedule::RETRY_AFTER_MAX;
 use crate::domain::time::Timestamp;
 
 /// An HTTP date in any of its three forms (RFC 9110, section 5.6.7).
-pub(super) fn http_date(value: &str) -> Option<Timestamp> {
+#[must_use]
+pub fn http_date(value: &str) -> Option<Timestamp> {
     let at = httpdate::parse_http_date(value.trim()).ok()?;
     let since_epoch = at.duration_since(UNIX_EPOCH).ok()?;
     Some(Timestamp::from_millis(
@@ -21,7 +22,8 @@ pub(super) fn http_date(value: &str) -> Option<Timestamp> {
 
 /// How long a `Retry-After` asks us to wait (RFC 9110, section 10.2.3). A date is counted from
 /// `answered_at`: the answer's own `Date`, or else our clock.
-pub(super) fn wait(value: &str, answered_at: Timestamp) -> Option<Duration> {
+#[must_use]
+pub fn wait(value: &str, answered_at: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // Digits that do not fit are an absurdly long wait, not an unreadable one.

@@ -30,9 +30,7 @@ impl Timestamp {
     /// Reads an RFC 3339 date and time; an offset is required. `None` where it is not one.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        // RFC 3339 requires the full date, `T` and an offset; jiff reads more than that.
-        let shape = text.as_bytes();
-        if shape.len() < 20 || !matches!(shape.get(10), Some(b'T' | b't')) || text.contains('[') {
+        if !has_shape_of_rfc3339(text) {
             return None;
         }
         text.parse::<jiff::Timestamp>()
@@ -67,6 +65,32 @@ impl Timestamp {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
+}
+
+/// Whether a text is written as RFC 3339, section 5.6, has it: jiff reads other ways too. Which numbers
+/// make a date is jiff's.
+fn has_shape_of_rfc3339(text: &str) -> bool {
+    let fits = |text: &str, shape: &str| {
+        let is_so = |(found, wanted): (u8, u8)| match wanted {
+            b'0' => found.is_ascii_digit(),
+            _ => found.eq_ignore_ascii_case(&wanted),
+        };
+        text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(is_so)
+    };
+    let Some((date_and_time, rest)) = text.split_at_checked(19) else {
+        return false;
+    };
+    let offset = match rest.strip_prefix('.') {
+        None => rest,
+        Some(fraction) => match fraction.find(|c: char| !c.is_ascii_digit()) {
+            None | Some(0) => return false,
+            Some(end) => fraction.get(end..).unwrap_or_default(),
+        },
+    };
+    fits(date_and_time, "0000-00-00T00:00:00")
+        && ["Z", "+00:00", "-00:00"]
+            .iter()
+            .any(|shape| fits(offset, shape))
 }
 
 fn millis_of(duration: Duration) -> i64 {
@@ -149,12 +173,36 @@ mod tests {
     }
 
     #[test]
+    fn a_time_may_have_small_letters_a_fraction_and_any_offset() {
+        for text in [
+            "2026-12-01T04:59:59.5Z",
+            "2026-12-01t04:59:59.500000000z",
+            "2026-11-30T23:59:59.5-05:00",
+            "2026-12-01T10:29:59.5+05:30",
+        ] {
+            let at = Timestamp::parse_rfc3339(text).expect(text);
+            assert_eq!(at.to_string(), "2026-12-01T04:59:59.500Z", "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_rfc_3339_is_not_a_time() {
         for text in [
             "",
             "2026-11-30",
             "2026-11-30 23:59:59Z",
             "2026-11-30T23:59:59",
+            "2026-11-30T23:59-05:00",
+            "2026-11-30T23:59:59-05",
+            "2026-11-30T23:59:59-0500",
+            "2026-11-30T23:59:59-05:00:30",
+            "2026-11-30T23:59:59,5Z",
+            "2026-11-30T23:59:59.Z",
+            "2026-11-30T23:59:59.5",
+            "2026-11-30T23:59:59Z[America/Bogota]",
+            "20261130T235959Z0000",
+            "2026-02-30T23:59:59Z",
+            "mañana, a las 23:59:59 hora local",
             "mañana",
         ] {
             assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");

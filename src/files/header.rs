@@ -10,7 +10,8 @@ use csv::StringRecord;
 
 use super::MAX_COLUMNS;
 use super::refusal::FileRefusal;
-use super::words::{folded, printable};
+use super::words::{folded, printable, without_card_ids};
+use crate::domain::card_number;
 
 /// What separates the cells of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,8 +264,12 @@ impl Header {
     }
 }
 
+/// A name as it is shown. Where the first line is a row, its cells are what that row says (I12).
 fn shorten(name: &str) -> String {
-    printable(name, SHOWN_NAME_CHARS)
+    if card_number::is_in(name) {
+        return "...".to_owned();
+    }
+    printable(&without_card_ids(name), SHOWN_NAME_CHARS)
 }
 
 /// Says which two columns are the same field, if any are.
@@ -440,6 +445,25 @@ mod tests {
             "{refusal}"
         );
         assert!(refusal.what.contains("\"ammount\""), "{refusal}");
+    }
+
+    #[test]
+    fn i12_a_row_in_place_of_the_names_does_not_show_its_card() {
+        for cell in ["car_5tgliBmzjZ6mpQPRbQjfKj", "4111 1111 1111 1111"] {
+            let told = |cells: &[&str]| header(cells).expect_err("no header").what;
+            let what = told(&[cell, "valor"]);
+            assert!(!what.contains(cell) && what.contains("..."), "{what}");
+            let rest = [
+                "entity_id",
+                "card_id",
+                "operation",
+                "amount",
+                "currency",
+                cell,
+            ];
+            let unknown = header(&rest).expect("a header").unknown_columns();
+            assert!(!unknown.concat().contains(cell), "{unknown:?}");
+        }
     }
 
     #[test]

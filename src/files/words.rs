@@ -5,7 +5,7 @@
 //!
 //! *What it refuses to know.* Columns, and anything that names a job: ids are never folded.
 
-use crate::domain::job::Operation;
+use crate::domain::job::{CardId, Operation};
 
 /// What people write for an operation, folded.
 const OPERATIONS: [(&str, Operation); 4] = [
@@ -64,6 +64,21 @@ pub(super) fn is_total_label(text: &str) -> bool {
         && TOTAL_LABELS.contains(&folded(text.trim().trim_end_matches(':')).as_str())
 }
 
+/// Columns get swapped: whatever looks like a card id is shortened, wherever it stands.
+pub(super) fn without_card_ids(value: &str) -> String {
+    let of_card_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let mut shown = String::with_capacity(value.len());
+    for piece in value.split_inclusive(|c| !of_card_id(c)) {
+        let word = piece.trim_end_matches(|c| !of_card_id(c));
+        match CardId::parse(word) {
+            Ok(card) => shown.push_str(&card.to_string()),
+            Err(_) => shown.push_str(word),
+        }
+        shown.push_str(piece.strip_prefix(word).unwrap_or_default());
+    }
+    shown
+}
+
 /// A text from a file as it may stand in a message: what does not print is spelled out, and what is
 /// long is cut.
 pub(super) fn printable(text: &str, max_chars: usize) -> String {
@@ -81,6 +96,15 @@ pub(super) fn printable(text: &str, max_chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn i12_a_card_id_in_any_column_is_shortened() {
+        let shown = without_card_ids("para car_5tgliBmzjZ6mpQPRbQjfKj, y más (car_x)");
+        assert_eq!(shown, "para car_5tg...fKj, y más (car_x)");
+        assert_eq!(without_card_ids("50.000"), "50.000");
+        assert_eq!(without_card_ids(""), "");
+        assert_eq!(without_card_ids(" ,; "), " ,; ");
+    }
 
     #[test]
     fn operations_are_known_in_both_languages() {

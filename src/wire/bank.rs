@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::object;
 use crate::domain::job::Job;
 
 /// The header that carries the idempotency key.
@@ -59,11 +60,20 @@ pub struct Envelope {
     /// Display text of the status; never matched on.
     pub code: String,
     /// Each error.
+    #[serde(deserialize_with = "object::each")]
     pub errors: Vec<EnvelopeError>,
     /// The `log_…` id.
     pub id: String,
     /// Text for people.
     pub message: String,
+}
+
+impl Envelope {
+    /// The envelope that these bytes are; `None` where they are anything else.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        object::read(bytes).ok()
+    }
 }
 
 /// One error of an envelope.
@@ -87,10 +97,23 @@ pub struct EnvelopeError {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ListPage {
     /// The rows of this page.
-    #[serde(alias = "operations", alias = "items")]
+    #[serde(
+        alias = "operations",
+        alias = "items",
+        deserialize_with = "object::each"
+    )]
     pub data: Vec<ListRow>,
     /// Where this page stands.
+    #[serde(deserialize_with = "object::one")]
     pub pagination: Pagination,
+}
+
+impl ListPage {
+    /// The page that these bytes are; `None` where they are anything else.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        object::read(bytes).ok()
+    }
 }
 
 /// One listed operation; all but amount and operation may be missing.
@@ -108,6 +131,7 @@ pub struct ListRow {
     /// `topup` or `withdrawal`.
     pub operation: String,
     /// How much.
+    #[serde(deserialize_with = "object::one")]
     pub amount: Money,
     /// As it was sent.
     #[serde(default)]

@@ -51,13 +51,20 @@ pub fn carried(text: &str) -> Option<String> {
     (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
 }
 
-/// The text, where it is a W3C `traceparent` (Trace Context, section 3.2).
+/// The text, where it is a W3C `traceparent` (Trace Context, section 3.2): ids of zeros are none.
 #[must_use]
 pub fn traceparent(text: &str) -> Option<String> {
-    let parts: Vec<_> = text.split('-').map(str::len).collect();
+    let parts: Vec<_> = text.split('-').collect();
+    let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();
     let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f' | '-');
-    let fits = text.len() == TRACEPARENT_BYTES && parts == [2, 32, 16, 2];
-    (fits && text.chars().all(is_hex) && !text.starts_with("ff")).then(|| text.to_owned())
+    let fits = text.len() == TRACEPARENT_BYTES && lengths == [2, 32, 16, 2];
+    let has_ids = parts
+        .iter()
+        .skip(1)
+        .take(2)
+        .all(|id| id.contains(|c| c != '0'));
+    let is_one = fits && has_ids && text.chars().all(is_hex) && !text.starts_with("ff");
+    is_one.then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -87,6 +94,8 @@ mod tests {
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
         ] {
             assert_eq!(traceparent(text), None, "{text}");
         }

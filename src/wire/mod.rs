@@ -15,5 +15,6 @@ pub mod bank;
 pub mod check;
 pub mod envelope;
 pub mod job;
+mod object;
 pub mod outcome;
 pub mod schema;

@@ -707,7 +707,8 @@ fn i1_writing_a_broken_row_anew_does_not_make_it_good() {
     let desk = Desk::new();
     let cut = "entity_id,card_id,operation,currency,description,amount\n".to_owned()
         + &format!("A,{CARD},topup,COP,,1.00\nB,{CARD},topup,COP,,4000");
-    for text in [file(&broken_rows()), cut.into_bytes()] {
+    let short_sum = file(&format!("{}Total,,,1.00\n", row("A", "1.00")));
+    for text in [file(&broken_rows()), cut.into_bytes(), short_sum] {
         let spool = desk.spool(&text).expect("a file");
         let before = check(&spool, &ReadingRules::default()).expect("a table");
         let codes = |checked: &Checked| -> Vec<&str> {
