@@ -4,7 +4,6 @@
 //! written again it is the same job. What is refused has reasons of a known kind, tells no value
 //! again, and names only what the object names once.
 
-use serde_json::Value;
 use tanda::domain::job::Job;
 use tanda::domain::money::{Currencies, Currency, MAX_AMOUNT_MINOR};
 use tanda::wire::bank::request_body;
@@ -12,7 +11,7 @@ use tanda::wire::job::{MAX_BYTES, Unreadable, decode, encode};
 
 use super::Target;
 use super::calendar::rfc3339_millis;
-use super::json::Fields;
+use super::json::Json;
 use super::telling::{assert_no_card_in, assert_tells};
 
 pub(super) const TARGET: Target = Target {
@@ -105,32 +104,30 @@ fn is_what_was_written(job: &Job, bytes: &[u8]) {
     let again = decode(&encode(job), &currencies());
     assert_eq!(again.as_ref(), Ok(job));
 
-    let fields = Fields::of(bytes).expect("a job is one JSON object");
-    assert!(fields.are_of(FIELDS), "unknown or doubled fields");
-    assert_eq!(fields.text("entity_id"), Some(job.entity_id.as_str()));
-    assert_eq!(fields.text("card_id"), Some(job.card_id.as_str()));
-    assert_eq!(fields.text("operation"), Some(job.operation.as_str()));
-    let amount = fields.only("amount").expect("an amount").to_string();
-    let amount = Fields::of(amount.as_bytes()).expect("an amount is an object");
-    assert!(amount.are_of(&["amount", "currency"]), "{:?}", amount.0);
-    let minor = amount
-        .only("amount")
-        .and_then(Value::as_i64)
-        .expect("an integer");
-    assert_eq!(minor, job.amount.minor());
-    assert!((1..=MAX_AMOUNT_MINOR).contains(&minor));
-    let currency = job.amount.currency();
-    assert_eq!(amount.text("currency"), Some(currency.as_str()));
-    assert!(currency.as_str() == "JPY" || minor <= CEILING);
-    let text = |name| fields.only(name).filter(|value| !value.is_null());
-    let description = text("description").map(|value| value.as_str().expect("a text"));
-    assert_eq!(
-        description.filter(|text| !text.is_empty()),
-        job.description.as_deref()
+    let fields = Json::of(bytes).expect("a job is JSON");
+    assert!(fields.has_each_once(FIELDS, false), "not a job's fields");
+    assert_eq!(fields.text_of("entity_id"), Some(job.entity_id.as_str()));
+    assert_eq!(fields.text_of("card_id"), Some(job.card_id.as_str()));
+    assert_eq!(fields.text_of("operation"), Some(job.operation.as_str()));
+    let amount = fields.only("amount").expect("an amount");
+    assert!(
+        amount.has_each_once(&["amount", "currency"], false),
+        "{amount:?}"
     );
-    let not_after = text("not_after").map(|value| value.as_str().expect("a text"));
+    let minor = amount.only("amount").and_then(Json::whole).expect("whole");
+    assert_eq!(minor, i128::from(job.amount.minor()));
+    assert!((1..=i128::from(MAX_AMOUNT_MINOR)).contains(&minor));
+    let currency = job.amount.currency();
+    assert_eq!(amount.text_of("currency"), Some(currency.as_str()));
+    assert!(currency.as_str() == "JPY" || minor <= i128::from(CEILING));
+    let text = |name| {
+        let value = fields.only(name).filter(|value| **value != Json::Null)?;
+        Some(value.text().expect("a text"))
+    };
+    let description = text("description").filter(|text| !text.is_empty());
+    assert_eq!(description, job.description.as_deref());
     assert_eq!(
-        not_after.map(|text| rfc3339_millis(text).expect("a time as RFC 3339 has it")),
+        text("not_after").map(|text| rfc3339_millis(text).expect("a time as RFC 3339 has it")),
         job.not_after.map(tanda::domain::time::Timestamp::as_millis)
     );
     is_sent_as_it_is(job);
@@ -138,19 +135,24 @@ fn is_what_was_written(job: &Job, bytes: &[u8]) {
 
 /// I8: what goes to the bank says what the job says, in the one order of its fields.
 fn is_sent_as_it_is(job: &Job) {
-    let sent = Fields::of(&request_body(job)).expect("an object");
-    let names: Vec<&str> = sent.0.iter().map(|(name, _)| name.as_str()).collect();
+    let sent = Json::of(&request_body(job)).expect("JSON");
+    let names: Vec<_> = sent
+        .fields()
+        .iter()
+        .filter_map(|(name, _)| name.as_deref())
+        .collect();
     let expected: &[&str] = match job.description {
         Some(_) => &["amount", "description", "entity_id", "operation"],
         None => &["amount", "entity_id", "operation"],
     };
     assert_eq!(names, expected);
-    assert_eq!(sent.text("entity_id"), Some(job.entity_id.as_str()));
-    assert_eq!(sent.text("operation"), Some(job.operation.as_str()));
+    assert_eq!(sent.text_of("entity_id"), Some(job.entity_id.as_str()));
+    assert_eq!(sent.text_of("operation"), Some(job.operation.as_str()));
     let amount = sent.only("amount").expect("an amount");
-    assert_eq!(amount["amount"].as_i64(), Some(job.amount.minor()));
+    let minor = amount.only("amount").and_then(Json::whole);
+    assert_eq!(minor, Some(i128::from(job.amount.minor())));
     assert_eq!(
-        amount["currency"].as_str(),
+        amount.text_of("currency"),
         Some(job.amount.currency().as_str())
     );
 }
@@ -167,22 +169,24 @@ fn has_reasons(unreadable: &Unreadable, bytes: &[u8]) {
     assert_tells(&unreadable.words, WORDS_MAX_BYTES);
     assert_no_card_in(&unreadable.words);
     let seen = &unreadable.seen;
-    let fields = Fields::of(bytes).unwrap_or(Fields(Vec::new()));
+    let fields = Json::of(bytes).unwrap_or(Json::Null);
     if let Some(id) = &seen.entity_id {
-        assert_eq!(fields.text("entity_id"), Some(id.as_str()), "a guess");
+        assert_eq!(fields.text_of("entity_id"), Some(id.as_str()), "a guess");
     }
     if let Some(card) = &seen.card_id {
-        assert_eq!(fields.text("card_id"), Some(card.as_str()), "a guess");
+        assert_eq!(fields.text_of("card_id"), Some(card.as_str()), "a guess");
     }
     if let Some(operation) = seen.operation {
         assert_eq!(
-            fields.text("operation"),
+            fields.text_of("operation"),
             Some(operation.as_str()),
             "a guess"
         );
     }
     if let Some(amount) = seen.amount {
-        let money = fields.only("amount").expect("an amount");
-        assert_eq!(money["amount"].as_i64(), Some(amount.minor()), "a guess");
+        let minor = fields
+            .only("amount")
+            .and_then(|money| money.only("amount")?.whole());
+        assert_eq!(minor, Some(i128::from(amount.minor())), "a guess");
     }
 }

@@ -7,14 +7,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tanda::bank::classify::{
     Answer, BANK_ERRORS_MAX, BANK_TEXT_MAX_BYTES, Body, CameBack, classify,
 };
 use tanda::domain::verdict::{Refusal, UnclearCause, Verdict};
 
 use super::Target;
-use super::json::{Fields, is_json};
+use super::json::Json;
 use super::telling::steers;
 
 pub(super) const TARGET: Target = Target {
@@ -94,11 +93,10 @@ fn says_no_more_than_the_bank(
         Body::Whole(bytes) => Some(bytes.as_slice()),
         Body::TimedOut | Body::Unreadable => None,
     };
-    let envelope = whole
-        .filter(|_| may_be_json)
-        .filter(|bytes| is_envelope(bytes));
+    let json = whole.filter(|_| may_be_json).and_then(Json::of);
+    let envelope = json.as_ref().filter(|json| is_envelope(json));
     let is_blank = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_whitespace);
-    let is_answer = whole.is_some_and(|bytes| is_blank(bytes) || may_be_json && is_json(bytes));
+    let is_answer = json.is_some() || whole.is_some_and(is_blank);
     let status = answer.status;
     let refuses = [400, 404, 422].contains(&status) || status == 403 && token_is_proven;
     let expected = match status {
@@ -109,8 +107,8 @@ fn says_no_more_than_the_bank(
         _ => "unclear",
     };
     assert_eq!(verdict.as_str(), expected, "status {status}");
-    if let (Verdict::Refused(refusal), Some(bytes)) = (verdict, envelope) {
-        says_what_stood_there(refusal, status, bytes);
+    if let (Verdict::Refused(refusal), Some(envelope)) = (verdict, envelope) {
+        says_what_stood_there(refusal, status, envelope);
     }
     if let Verdict::Unclear(unclarity) = verdict {
         assert_eq!(unclarity.http_status, Some(status));
@@ -122,61 +120,44 @@ fn says_no_more_than_the_bank(
 }
 
 /// The four fields of the bank's envelope, each once and of its type, whatever stands besides.
-fn is_envelope(bytes: &[u8]) -> bool {
-    let Some(fields) = Fields::of(bytes) else {
-        return false;
-    };
+fn is_envelope(json: &Json) -> bool {
     let are_texts = ["code", "id", "message"]
         .iter()
-        .all(|name| fields.text(name).is_some());
-    let errors = fields.only("errors").and_then(Value::as_array);
-    are_texts && errors.is_some_and(|errors| errors.iter().all(is_error)) && !has_doubles(bytes)
+        .all(|name| json.text_of(name).is_some());
+    let errors = json.only("errors").and_then(Json::list);
+    json.has_each_once(&["code", "errors", "id", "message"], true)
+        && are_texts
+        && errors.is_some_and(|errors| errors.iter().all(is_error))
 }
 
-fn is_error(error: &Value) -> bool {
-    let is_text_or_none = |name| {
-        error
-            .get(name)
-            .is_none_or(|it| it.is_string() || it.is_null())
+fn is_error(error: &Json) -> bool {
+    let is_text_or_none = |name: &&str| match error.only(name) {
+        None | Some(Json::Null) => true,
+        Some(value) => value.text().is_some(),
     };
-    error.get("error_code").is_some_and(Value::is_string)
-        && ["message", "path", "url"].into_iter().all(is_text_or_none)
-}
-
-/// Whether an error of the envelope has a field twice, which no JSON value shows any more.
-fn has_doubles(bytes: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Errors {
-        errors: Vec<Fields>,
-    }
-    let known = ["error_code", "message", "path", "url"];
-    serde_json::from_slice::<Errors>(bytes).is_ok_and(|envelope| {
-        let mut errors = envelope.errors.iter();
-        errors.any(|error| known.iter().any(|name| error.count(name) > 1))
-    })
+    error.has_each_once(&["error_code", "message", "path", "url"], true)
+        && error.text_of("error_code").is_some()
+        && ["message", "path", "url"].iter().all(is_text_or_none)
 }
 
 /// The bank's own words, as far as they are kept: each is a beginning of what stood there, with marks
 /// in place of what steers.
-fn says_what_stood_there(refusal: &Refusal, status: u16, bytes: &[u8]) {
-    let fields = Fields::of(bytes).expect("an envelope");
-    let stood = |name| fields.text(name).expect("a text of the envelope");
+fn says_what_stood_there(refusal: &Refusal, status: u16, envelope: &Json) {
+    let stood = |name| envelope.text_of(name).expect("a text of the envelope");
     assert_eq!(refusal.http_status, status);
     assert_begins(&refusal.code, stood("code"));
     assert_begins(&refusal.message, stood("message"));
     assert_begins(refusal.log_id.as_deref().unwrap_or_default(), stood("id"));
-    let errors = fields
+    let errors = envelope
         .only("errors")
-        .and_then(Value::as_array)
+        .and_then(Json::list)
         .expect("errors");
     assert_eq!(refusal.errors.len(), errors.len().min(BANK_ERRORS_MAX));
     for (kept, error) in refusal.errors.iter().zip(errors) {
-        assert_begins(
-            &kept.error_code,
-            error["error_code"].as_str().expect("a text"),
-        );
-        assert_begins(&kept.message, error["message"].as_str().unwrap_or_default());
-        assert_eq!(kept.path.is_some(), error["path"].is_string());
+        let stood = |name| error.text_of(name);
+        assert_begins(&kept.error_code, stood("error_code").expect("a text"));
+        assert_begins(&kept.message, stood("message").unwrap_or_default());
+        assert_eq!(kept.path.is_some(), stood("path").is_some());
     }
 }
 

@@ -12,7 +12,7 @@ use tanda::wire::job::{decode, encode};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::Target;
-use super::json::Fields;
+use super::json::Json;
 use super::telling::assert_tells;
 
 pub(super) const TARGET: Target = Target {
@@ -93,8 +93,8 @@ fn stays_the_same(text: &str) {
     let job = job(text);
     let read = decode(&encode(&job), &Currencies::default()).expect("our own message");
     assert_eq!(read.entity_id.as_str(), text);
-    let sent = Fields::of(&request_body(&job)).expect("an object");
-    assert_eq!(sent.text("entity_id"), Some(text));
+    let sent = Json::of(&request_body(&job)).expect("JSON");
+    assert_eq!(sent.text_of("entity_id"), Some(text));
     let listed = |entity_id: String| ListedOperation {
         id: None,
         entity_id: Some(entity_id),

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
 use tanda::bank::classify::{Answer, Body, CameBack};
 use tanda::bank::listing::{LIST_PAGES_MAX, Misfit, Walk, read};
 use tanda::domain::job::CardId;
@@ -15,7 +14,7 @@ use tanda::engine::ports::ListFault;
 use tanda::wire::bank::ListPage;
 
 use super::Target;
-use super::json::Fields;
+use super::json::Json;
 use super::telling::assert_tells;
 
 pub(super) const TARGET: Target = Target {
@@ -111,34 +110,53 @@ fn page(status: u16, body: &[u8]) -> Result<ListPage, ListFault> {
         body: Body::Whole(body.to_vec()),
     }))?;
     assert_eq!(status, 200);
-    let fields = Fields::of(body).expect("a page is one object");
+    let json = Json::of(body).expect("a page is JSON");
     let names = ["data", "operations", "items"];
-    let rows: Vec<&Value> = names.iter().filter_map(|name| fields.only(name)).collect();
-    let [rows] = rows.as_slice() else {
-        panic!("{} lists in one page", rows.len());
-    };
-    let rows = rows.as_array().expect("a list");
+    assert_eq!(names.iter().map(|name| json.count(name)).sum::<usize>(), 1);
+    assert!(json.has_each_once(&["pagination"], true));
+    let rows = names.iter().find_map(|name| json.only(name)?.list());
+    let rows = rows.expect("a list");
     assert_eq!(rows.len(), page.data.len());
     for (row, json) in page.data.iter().zip(rows) {
-        assert!(json.is_object(), "{json}");
-        assert_eq!(json["id"].as_str(), row.id.as_deref());
-        assert_eq!(json["card_id"].as_str(), row.card_id.as_deref());
-        assert_eq!(json["entity_id"].as_str(), row.entity_id.as_deref());
-        assert_eq!(json["operation"].as_str(), Some(row.operation.as_str()));
-        assert_eq!(json["amount"]["amount"].as_i64(), Some(row.amount.amount));
+        let columns = [
+            "id",
+            "card_id",
+            "entity_id",
+            "operation",
+            "amount",
+            "description",
+            "performed_at",
+        ];
+        assert!(json.has_each_once(&columns, true), "{json:?}");
+        assert_eq!(json.text_of("id"), row.id.as_deref());
+        assert_eq!(json.text_of("card_id"), row.card_id.as_deref());
+        assert_eq!(json.text_of("entity_id"), row.entity_id.as_deref());
+        assert_eq!(json.text_of("operation"), Some(row.operation.as_str()));
+        let amount = json.only("amount").expect("an amount");
+        assert!(
+            amount.has_each_once(&["amount", "currency"], true),
+            "{amount:?}"
+        );
+        let minor = amount.only("amount").and_then(Json::whole);
+        assert_eq!(minor, Some(i128::from(row.amount.amount)));
         assert_eq!(
-            json["amount"]["currency"].as_str(),
+            amount.text_of("currency"),
             Some(row.amount.currency.as_str())
         );
     }
-    let place = fields.only("pagination").expect("a place");
+    let place = json.only("pagination").expect("a place");
+    let number = |name| place.only(name).and_then(Json::whole);
     assert_eq!(
-        place["total_items"].as_u64(),
-        Some(page.pagination.total_items)
+        number("total_items"),
+        Some(i128::from(page.pagination.total_items))
     );
     assert_eq!(
-        place["page_number"].as_u64(),
-        Some(page.pagination.page_number)
+        number("page_number"),
+        Some(i128::from(page.pagination.page_number))
+    );
+    assert_eq!(
+        number("page_size"),
+        Some(i128::from(page.pagination.page_size))
     );
     Ok(page)
 }
