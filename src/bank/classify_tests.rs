@@ -183,6 +183,18 @@ fn i5_only_the_bank_s_own_envelope_refuses() {
                     "not_the_bank",
                 ),
                 (
+                    "not UTF-8 where nobody looks",
+                    with_body(
+                        status,
+                        json,
+                        Body::Whole(
+                            b"{\"code\":\"\",\"errors\":[],\"id\":\"\",\"message\":\"\",\"x\":\"\xff\"}"
+                                .to_vec(),
+                        ),
+                    ),
+                    "not_the_bank",
+                ),
+                (
                     "cut",
                     with_body(status, json, Body::Unreadable),
                     "unreadable_answer",

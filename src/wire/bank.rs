@@ -72,7 +72,7 @@ impl Envelope {
     /// The envelope that these bytes are; `None` where they are anything else.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        object::read(bytes).ok()
+        object::read_text(bytes)
     }
 }
 
@@ -112,7 +112,7 @@ impl ListPage {
     /// The page that these bytes are; `None` where they are anything else.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        object::read(bytes).ok()
+        object::read_text(bytes)
     }
 }
 

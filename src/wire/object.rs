@@ -37,6 +37,13 @@ pub(super) fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Re
     serde_json::from_slice::<Object<T>>(bytes).map(|Object(read)| read)
 }
 
+/// The same of bytes of which every one must be text, also where it stands in a field that is ignored:
+/// of that a reader looks at the quotes alone.
+pub(super) fn read_text<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
+    std::str::from_utf8(bytes).ok()?;
+    read(bytes).ok()
+}
+
 /// For a field that is an object.
 pub(super) fn one<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
