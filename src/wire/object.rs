@@ -1,8 +1,10 @@
 //! JSON objects that are objects.
 //!
-//! A derived `Deserialize` reads a struct from a list too, its fields in their order: `["",[],"",""]`
-//! would be the bank's envelope. No contract here has that, so each struct that strangers write is read
-//! through this module.
+//! *What it promises.* Nothing but an object is read for one. A derived `Deserialize` reads a struct from a
+//! list too, its fields in their order: `["",[],"",""]` would be the bank's envelope. No contract here has
+//! that, so each struct that strangers write is read through this module.
+//!
+//! *What it refuses to know.* What is in an object.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -54,7 +54,12 @@ impl Json {
     pub(super) fn whole(&self) -> Option<i128> {
         match self {
             Self::Number(text) if text != "-0" => text.parse().ok(),
-            _ => None,
+            Self::Number(_)
+            | Self::Null
+            | Self::Bool(_)
+            | Self::Text(_)
+            | Self::List(_)
+            | Self::Object(_) => None,
         }
     }
 
@@ -195,6 +200,10 @@ impl Reader<'_> {
         Some(Json::Number(begins[..length].to_owned()))
     }
 
+    #[expect(
+        clippy::option_option,
+        reason = "no text at all, and a text that is not Unicode"
+    )]
     fn text(&mut self) -> Option<Option<String>> {
         self.take("\"")?;
         let mut units: Vec<u16> = Vec::new();
