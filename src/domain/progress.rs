@@ -62,7 +62,8 @@ pub struct Progress {
     same_bytes: bool,
     past: Past,
     window_from: Option<Moment>,
-    last_send: Option<Moment>,
+    /// Since when no request of it has been on its way.
+    quiet_from: Option<Moment>,
     clean_starts: u32,
     not_before: Option<Moment>,
 }
@@ -244,7 +245,7 @@ impl Progress {
             same_bytes: true,
             past: Past::Clear,
             window_from: None,
-            last_send: None,
+            quiet_from: None,
             not_before: None,
             clean_starts: 0,
         }
@@ -480,7 +481,6 @@ fn overdue(rules: &Rules, progress: &mut Progress, at: Moment) -> Action {
 fn call(progress: &mut Progress, at: Moment) -> Action {
     progress.stage = Stage::Calling;
     progress.attempts += 1;
-    progress.last_send = Some(at);
     progress.window_from.get_or_insert(at);
     Action::Call
 }
@@ -492,6 +492,8 @@ fn told(
     at: Moment,
     bank_answers: bool,
 ) -> Action {
+    // What was sent may be executed within the settle delay of the end of its call, however long that took.
+    progress.quiet_from = Some(at);
     match verdict {
         Verdict::Accepted { http_status } => settle(
             progress,
@@ -600,7 +602,7 @@ fn settle(progress: &mut Progress, outcome: Outcome) -> Action {
 }
 
 fn enter_doubt(progress: &mut Progress, reason: DoubtReason, at: Moment) -> Action {
-    let base = progress.last_send.unwrap_or(at);
+    let base = progress.quiet_from.unwrap_or(at);
     progress.stage = Stage::InDoubt(Doubt {
         base,
         next_ask: at,
@@ -625,7 +627,7 @@ fn recovered(progress: &mut Progress, record: Record, at: Moment) -> Action {
     progress.closing = record.closing.or(progress.closing);
     progress.same_bytes = record.same_bytes;
     progress.unclear = true;
-    progress.last_send = Some(at);
+    progress.quiet_from = Some(at);
     let action = enter_doubt(progress, record.reason, at);
     if let Stage::InDoubt(doubt) = &mut progress.stage {
         doubt.person_needed = record.person_needed;

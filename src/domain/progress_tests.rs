@@ -55,6 +55,10 @@ fn timeout() -> Verdict {
     Verdict::Unclear(Unclarity::new(UnclearCause::Timeout))
 }
 
+fn conflict() -> Verdict {
+    Verdict::Unclear(Unclarity::new(UnclearCause::Conflict))
+}
+
 fn refused() -> Verdict {
     Verdict::Refused(Refusal {
         http_status: 422,
@@ -498,12 +502,25 @@ fn i8_a_deferral_neither_clears_doubt_nor_widens_the_window() {
     assert!(matches!(action, Action::EnterDoubt { .. }), "{action:?}");
 }
 
+/// A request whose answer is awaited for long may be executed as long after: the bank's list is complete
+/// a settle delay after the end of the call, not after its beginning.
 #[test]
-fn i1_the_settle_delay_counts_from_the_last_send() {
+fn i1_the_settle_delay_counts_from_the_end_of_the_last_call() {
+    let (progress, action) = step(calling(0), told(conflict(), 120));
+    assert!(matches!(action, Action::EnterDoubt { .. }), "{action:?}");
+    let (progress, _) = step(progress, absent(310));
+    let (_, action) = step(progress, absent(380));
+    assert!(
+        matches!(action, Action::Ask { .. }),
+        "what was sent may still be executed 419 s after it was: {action:?}"
+    );
+}
+
+#[test]
+fn i1_the_settle_delay_counts_from_the_last_call() {
     let (progress, _) = step(calling(0), told(timeout(), 1));
     let (progress, _) = step(progress, Event::Turn(at(200)));
-    let conflict = Verdict::Unclear(Unclarity::new(UnclearCause::Conflict));
-    let (progress, _) = step(progress, told(conflict, 201));
+    let (progress, _) = step(progress, told(conflict(), 201));
     let (progress, _) = step(progress, absent(301));
     let (_, action) = step(progress, absent(380));
     assert!(matches!(action, Action::Ask { .. }), "{action:?}");

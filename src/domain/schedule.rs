@@ -21,7 +21,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The settle delay that the ask times below are given for.
 const SETTLE_DELAY_STANDARD_S: u32 = 300;
-/// Asks after the last send, in seconds, for the standard settle delay.
+/// Asks after the end of the last call, in seconds, for the standard settle delay.
 const ASK_OFFSETS_S: [u32; 8] = [0, 60, 310, 380, 1_800, 7_200, 21_600, 86_400];
 /// How many asks `run` waits for: the first four.
 pub const EARLY_ASKS: u32 = 4;
@@ -75,13 +75,13 @@ impl AskTimes {
         Self { settle_delay }
     }
 
-    /// An absence may count from this long after the last send.
+    /// An absence may count from this long after the end of the last call.
     #[must_use]
     pub const fn settle_delay(&self) -> Duration {
         self.settle_delay
     }
 
-    /// When the ask of this index (from 0) is due, counted from the last send; `None` where the
+    /// When the ask of this index (from 0) is due, counted from the end of the last call; `None` where the
     /// table ends and a person is needed.
     #[must_use]
     pub fn offset(&self, index: u32) -> Option<Duration> {

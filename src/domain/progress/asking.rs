@@ -27,8 +27,8 @@ pub(super) fn asked(
     finding: Finding,
     reading: &Reading,
 ) -> Action {
-    let last_send = progress.last_send.unwrap_or(doubt.base);
-    let settled = reading.began.surely_since(last_send) >= rules.asks.settle_delay();
+    let quiet_from = progress.quiet_from.unwrap_or(doubt.base);
+    let settled = reading.began.surely_since(quiet_from) >= rules.asks.settle_delay();
     let action = match finding {
         Finding::Found { operation_id } | Finding::FoundMore { operation_id, .. } => {
             return settle(
