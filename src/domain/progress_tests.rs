@@ -352,6 +352,24 @@ fn i14_a_find_is_a_success_even_after_a_person_was_called() {
     assert!(matches!(action, Action::Settle(Outcome::Succeeded(_))));
 }
 
+/// The second reading after a first absence is none of the table's: where it tells nothing, the next of the
+/// table is still to come, and no person is called before that.
+#[test]
+fn i13_an_absence_that_is_not_confirmed_brings_the_end_of_the_table_no_nearer() {
+    let (progress, _) = step(calling(0), told(conflict(), 0));
+    let barred = |seconds| asked(Finding::Barred, true, seconds);
+    let table = [0, 60, 310, 380, 1_800, 7_200];
+    let progress = table
+        .into_iter()
+        .fold(progress, |progress, seconds| step(progress, barred(seconds)).0);
+    let (progress, action) = step(progress, absent(21_600));
+    assert_eq!(action, Action::Ask { at: at(21_670) });
+    let (progress, action) = step(progress, barred(21_670));
+    assert_eq!(action, Action::Ask { at: at(86_400) });
+    let (_, action) = step(progress, absent(86_400));
+    assert!(matches!(action, Action::AwaitTurn { .. }), "{action:?}");
+}
+
 #[test]
 fn what_the_bank_lists_with_other_content_is_for_a_person() {
     let (progress, _) = step(calling(0), told(timeout(), 1));

@@ -69,7 +69,7 @@ pub(super) fn asked(
             }
         }
         Finding::Absent | Finding::Ambiguous | Finding::Barred => {
-            next_scheduled(rules, &mut doubt, reading.ended)
+            next_scheduled(rules, &mut doubt, reading)
         }
     };
     if let Action::Ask { at } | Action::CallPerson { ask_at: at } = action {
@@ -79,13 +79,16 @@ pub(super) fn asked(
     action
 }
 
-fn next_scheduled(rules: &Rules, doubt: &mut Doubt, at: Moment) -> Action {
+fn next_scheduled(rules: &Rules, doubt: &mut Doubt, reading: &Reading) -> Action {
     doubt.failures = 0;
-    doubt.asks += 1;
+    // The ask that follows a first absence comes between two of the table and is none of them.
+    let age = reading.began.surely_since(doubt.base);
+    let is_of_table = rules.asks.offset(doubt.asks).is_none_or(|due| age >= due);
+    doubt.asks += u32::from(is_of_table);
     match rules.asks.offset(doubt.asks) {
         Some(offset) if !doubt.person_needed => {
             let due = doubt.base.plus(offset);
-            let soonest = at.plus(rules.asks.absence_gap());
+            let soonest = reading.ended.plus(rules.asks.absence_gap());
             Action::Ask {
                 at: if due.mono > soonest.mono {
                     due
@@ -94,7 +97,7 @@ fn next_scheduled(rules: &Rules, doubt: &mut Doubt, at: Moment) -> Action {
                 },
             }
         }
-        Some(_) | None => call_person(rules, doubt, at),
+        Some(_) | None => call_person(rules, doubt, reading.ended),
     }
 }
 
