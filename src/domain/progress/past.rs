@@ -75,6 +75,6 @@ pub(super) fn forgotten(progress: &mut Progress, time: Forgotten) -> Action {
         DoubtReason::LedgerLost
     };
     let action = enter_doubt(progress, reason, at);
-    progress.last_send = Some(last_send);
+    progress.quiet_from = Some(last_send);
     action
 }
