@@ -359,9 +359,9 @@ fn i13_an_absence_that_is_not_confirmed_brings_the_end_of_the_table_no_nearer() 
     let (progress, _) = step(calling(0), told(conflict(), 0));
     let barred = |seconds| asked(Finding::Barred, true, seconds);
     let table = [0, 60, 310, 380, 1_800, 7_200];
-    let progress = table
-        .into_iter()
-        .fold(progress, |progress, seconds| step(progress, barred(seconds)).0);
+    let progress = table.into_iter().fold(progress, |progress, seconds| {
+        step(progress, barred(seconds)).0
+    });
     let (progress, action) = step(progress, absent(21_600));
     assert_eq!(action, Action::Ask { at: at(21_670) });
     let (progress, action) = step(progress, barred(21_670));

@@ -72,8 +72,11 @@ pub(super) enum Start {
         cancelled: bool,
         doubtful: Option<Doubtful>,
     },
-    /// An earlier generation ended without moving money.
-    Again(Again),
+    /// An earlier generation ended without moving money; this one may have been sent in a forgotten time.
+    Again {
+        again: Again,
+        doubtful: Option<Doubtful>,
+    },
     /// The ledger has its intent and no outcome.
     Recovered(Box<OpenJob>),
 }
@@ -200,7 +203,7 @@ impl Pilot {
         let now = tower.clocks.now();
         let body = wire::bank::request_body(&intent.job);
         let again = match &start {
-            Start::Again(again) => Some(again.clone()),
+            Start::Again { again, .. } => Some(again.clone()),
             Start::Fresh { .. } | Start::Recovered(_) => None,
         };
         let (key, not_after) = (intent.key, intent.job.not_after);
@@ -242,7 +245,17 @@ impl Pilot {
                     Some(doubtful) => pilot.begin_after_loss(progress, doubtful, now)?,
                 }
             }
-            Start::Again(again) => begun(again.begin(progress), now),
+            Start::Again { again, doubtful } => match doubtful {
+                None => begun(again.begin(progress), now),
+                Some(doubtful) => {
+                    let cancelled = again.cancelled.then_some(NotSentReason::Cancelled);
+                    let progress = match cancelled {
+                        Some(reason) => progress.closing(reason),
+                        None => progress,
+                    };
+                    pilot.begin_after_loss(progress, doubtful, now)?
+                }
+            },
             Start::Recovered(open) => {
                 let event = pilot.recover(&open, now);
                 advance(&pilot.tower.settings.rules, progress, event)?

@@ -7,21 +7,22 @@
 //!
 //! *What it refuses to know.* What a job does while it holds its lane, and how the ledger holds one.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::job::{CardId, EntityId};
 
-/// All lanes that are in use.
+/// All lanes that are in use. In an order of their own, so that the same events have the same effects in
+/// every run.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    lanes: HashMap<CardId, Lane>,
+    lanes: BTreeMap<CardId, Lane>,
     /// How many jobs wait in one lane before the ledger takes them over; none where it never does.
     depth: Option<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    holders: HashSet<EntityId>,
+    holders: BTreeSet<EntityId>,
     queue: VecDeque<EntityId>,
     shut: bool,
     progress: HolderProgress,
@@ -85,7 +86,7 @@ impl Lanes {
     /// Lanes in which so many jobs wait before the ledger takes them over.
     pub(super) fn new(depth: Option<usize>) -> Self {
         Self {
-            lanes: HashMap::new(),
+            lanes: BTreeMap::new(),
             depth,
         }
     }

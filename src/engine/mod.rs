@@ -127,8 +127,9 @@ pub async fn run(
     };
     let running = Box::pin(run_until(ports, settings, source, &own, heeded, pauses));
     tokio::select! {
-        ended = running => ended,
+        biased;
         never = passed_on => match never {},
+        ended = running => ended,
     }
 }
 

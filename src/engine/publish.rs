@@ -100,6 +100,7 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
             }
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = tower.stop.asked() => return Published::Stopped,
         }
@@ -112,6 +113,7 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
 async fn stopped_long_enough(stop: &Stop) {
     stop.asked().await;
     tokio::select! {
+        biased;
         () = stop.abandoned() => {}
         () = tokio::time::sleep(CONFIRM_AT_STOP) => {}
     }

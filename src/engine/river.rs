@@ -6,7 +6,7 @@
 //!
 //! *What it refuses to know.* What a flight does.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -54,16 +54,17 @@ pub(super) struct River {
     tower: Arc<Tower>,
     lanes: Lanes,
     /// Every job that was taken and has not landed.
-    jobs: HashMap<EntityId, Taken>,
+    jobs: BTreeMap<EntityId, Taken>,
     flying: JoinSet<Result<Landing, EngineError>>,
     by_task: HashMap<Id, EntityId>,
     /// Answers from the ledger on their way to the sink.
     replies: JoinSet<()>,
-    /// The receipts that each of them answers, and the way to end it.
-    replying: HashMap<Id, (Arc<Receipts>, AbortHandle)>,
+    replying: HashMap<Id, Replying>,
+    /// How many answers have begun.
+    replies_begun: u64,
     /// Messages about jobs that came from a file, whose outcomes go to no queue: each is answered for
     /// itself when its job is over.
-    guests: HashMap<EntityId, Vec<Delivery>>,
+    guests: BTreeMap<EntityId, Vec<Delivery>>,
     /// Jobs that people want run again: those on their way, and the requests that wait for them.
     redriving: HashSet<EntityId>,
     redrives: VecDeque<Request>,
@@ -79,9 +80,9 @@ pub(super) struct River {
     /// Cards whose lane is free and for which the ledger holds jobs.
     ready: VecDeque<CardId>,
     /// What of this batch of deliveries goes to the ledger, in its order.
-    arrivals: HashMap<CardId, Vec<EntityId>>,
+    arrivals: BTreeMap<CardId, Vec<EntityId>>,
     /// Cards whose lanes have become full with this batch.
-    crowded: HashSet<CardId>,
+    crowded: BTreeSet<CardId>,
     /// Takeovers that are being told, each with its card.
     telling: JoinSet<CardId>,
     /// Jobs that the ledger holds and that were not offered yet.
@@ -99,6 +100,16 @@ pub(super) struct River {
     takes_up_for_orders: bool,
     /// Whether some delivery was to be run again.
     runs_again: bool,
+}
+
+/// An answer from the ledger on its way to the sink.
+struct Replying {
+    /// In their order: what happens to many of them at once is the same in every run.
+    number: u64,
+    /// The receipts that it answers.
+    receipts: Arc<Receipts>,
+    /// The way to end it.
+    task: AbortHandle,
 }
 
 /// A job that was taken.
@@ -137,10 +148,13 @@ impl Taken {
     fn fresh_start(&self) -> Start {
         let (panics, cancelled) = (self.panics, self.cancelled);
         match (&self.again, self.doubtful) {
-            (Some(again), _) => Start::Again(Again {
-                cancelled,
-                ..again.clone()
-            }),
+            (Some(again), doubtful) => Start::Again {
+                again: Again {
+                    cancelled,
+                    ..again.clone()
+                },
+                doubtful,
+            },
             (None, doubtful) => Start::Fresh {
                 panics,
                 cancelled,
@@ -250,12 +264,13 @@ impl River {
         });
         let river = Self {
             lanes: Lanes::new(depth),
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             flying: JoinSet::new(),
             by_task: HashMap::new(),
             replies: JoinSet::new(),
             replying: HashMap::new(),
-            guests: HashMap::new(),
+            replies_begun: 0,
+            guests: BTreeMap::new(),
             redriving: HashSet::new(),
             redrives: VecDeque::new(),
             chores: JoinSet::new(),
@@ -266,8 +281,8 @@ impl River {
             open_receipts: OpenReceipts::default(),
             in_doubt: 0,
             ready: VecDeque::new(),
-            arrivals: HashMap::new(),
-            crowded: HashSet::new(),
+            arrivals: BTreeMap::new(),
+            crowded: BTreeSet::new(),
             telling: JoinSet::new(),
             held: 0,
             aged_at: Instant::now(),
@@ -447,7 +462,7 @@ impl River {
         }
         let intent = match &start {
             Start::Recovered(open) => open.intent.clone(),
-            Start::Fresh { .. } | Start::Again(_) => {
+            Start::Fresh { .. } | Start::Again { .. } => {
                 taken.intent(&self.tower.settings.namespace, self.tower.clocks.now())
             }
         };
@@ -613,8 +628,8 @@ impl River {
         self.chores.shutdown().await;
         self.ordering.shutdown().await;
         let flown = std::mem::take(&mut self.jobs).into_values();
-        let replied = std::mem::take(&mut self.replying).into_values();
-        let replied = replied.map(|(receipts, _)| receipts);
+        let replied = self.replying_in_order().into_iter();
+        let replied: Vec<_> = replied.map(|it| Arc::clone(&it.receipts)).collect();
         for receipts in flown.map(|taken| taken.receipts).chain(replied) {
             receipts.back(Back::Undecided).await;
         }

@@ -713,6 +713,25 @@ async fn outcomes_of_the_queue_wait_for_a_process_that_reaches_its_readers() {
     assert!(refused.is_some_and(|told| told.letter.is_some()));
 }
 
+/// A worker that has not read the bank yet, because nothing came, is paused for long and resumed: what comes
+/// then is taken.
+#[tokio::test(start_paused = true)]
+async fn i13_a_pause_before_the_first_job_does_not_keep_a_worker_from_its_work() {
+    let office = office(16).await;
+    office.world.bank.begin_unread();
+    let worker = office.start();
+    let_pass(HOUR).await;
+    office.ask(Wish::Pause).await;
+    let_pass(HOUR).await;
+    office.ask(Wish::Resume).await;
+    let_pass(MINUTE).await;
+    office.queue.put(&jobs(3, 2));
+    office.settle(MINUTE).await;
+    worker.stop().await;
+    office.judge("");
+    assert_eq!(office.world.bank.applied().len(), 6);
+}
+
 // ---- stops ------------------------------------------------------------------------------------
 
 /// Stopped fifty times under load, at any moment, with a bank that now and then refuses the connection:

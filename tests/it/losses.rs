@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tanda::domain::key::Generation;
 use tanda::domain::outcome::Status;
 use tanda::domain::request::{EvidenceText, Person, Ruling, Wish};
 use tanda::engine::ports::{Ledger as _, Origin};
@@ -237,4 +238,43 @@ async fn f23_i1_i5_a_kill_at_any_step_and_the_loss_of_the_ledger_pay_once() {
             break;
         }
     }
+}
+
+/// An older copy holds a job that is run again, and it was paid in the forgotten time: nothing is said of it
+/// before the list has.
+#[tokio::test(start_paused = true)]
+async fn f22_i5_a_later_generation_that_an_older_copy_holds_is_not_called_unsent() {
+    let (mut office, ledger) = office(16).await;
+    office.world.settings.rules.resend_window = Duration::ZERO;
+    office.world.bank.script("a", &[Does::Refuse]);
+    office.queue.put(&[job("a", 1)]);
+    let worker = office.start();
+    office.settle(HOUR).await;
+    office.world.bank.script("first", &[Does::LoseRequest]);
+    office.queue.put(&[job("first", 1)]);
+    let_pass(Duration::from_secs(1)).await;
+    office
+        .ask(Wish::Redrive {
+            entity_id: job("a", 1).entity_id,
+            generation: Generation::FIRST.next(),
+        })
+        .await;
+    while ledger.held_count().await.expect("memory") < 1 {
+        let_pass(Duration::from_millis(1)).await;
+    }
+    let old = ledger.copy();
+    office.settle(HOUR).await;
+    worker.stop().await;
+    assert_eq!(office.world.bank.applied().len(), 2);
+    ledger.lose_all_but(&old, ana(), wall_now());
+    let worker = office.start();
+    office.settle(HOUR).await;
+    worker.stop().await;
+    assert_eq!(office.world.bank.applied().get("a"), Some(&1), "I1");
+    let told = office.world.sink.statuses("a");
+    assert!(!told.contains(&Status::NotSent), "I5: {told:?}");
+    assert_eq!(told.last(), Some(&Status::InDoubt), "{told:?}");
+    let kept = ledger.look(vec![job("a", 1).entity_id]).await;
+    let kept = format!("{:?}", kept.expect("memory"));
+    assert!(kept.contains("status: Succeeded"), "{kept}");
 }

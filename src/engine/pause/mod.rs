@@ -14,9 +14,11 @@ mod flow;
 mod streak;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, watch};
 
 use self::flow::{Due, Entry, Flow};
 use super::clock::Clocks;
@@ -172,8 +174,9 @@ pub(super) struct Gate {
     clocks: Arc<Clocks>,
     pace: Pace,
     shown: watch::Sender<Option<Pause>>,
-    /// Tells those who wait that it may be their turn.
-    moved: watch::Sender<()>,
+    /// Tells those who wait that it may be their turn, in the order in which they wait; a `watch` would
+    /// tell them in an order of chance.
+    moved: Notify,
     probe_card: Mutex<Option<CardId>>,
 }
 
@@ -187,7 +190,7 @@ impl Gate {
         Self {
             pace: Pace::new(settings.rate_per_second, Arc::clone(&clocks)),
             shown: watch::Sender::new(flow.pause()),
-            moved: watch::Sender::new(()),
+            moved: Notify::new(),
             flow: Mutex::new(flow),
             clocks,
             probe_card: Mutex::new(None),
@@ -212,12 +215,15 @@ impl Gate {
 
     /// Ends when a call may be made for this card.
     pub(super) async fn pass(self: &Arc<Self>, card_id: &CardId) -> Pass {
-        let mut moved = self.moved.subscribe();
         self.remember(card_id);
         loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            // Before the look: what moves after it is not missed.
+            moved.as_mut().enable();
             let entry = lock(&self.flow).look(self.clocks.now());
             if let Entry::Wait { until } = entry {
-                self.wait(&mut moved, until).await;
+                self.wait(moved, until).await;
                 continue;
             }
             self.pace.turn().await;
@@ -232,9 +238,10 @@ impl Gate {
         }
     }
 
-    async fn wait(&self, moved: &mut watch::Receiver<()>, until: Option<Moment>) {
+    async fn wait(&self, moved: Pin<&mut Notified<'_>>, until: Option<Moment>) {
         tokio::select! {
-            moved = moved.changed() => moved.expect("the gate outlives its own wait"),
+            biased;
+            () = moved => {}
             () = self.clocks.sleep_until_some(until) => {}
         }
     }
@@ -244,14 +251,16 @@ impl Gate {
         if card.is_none() {
             *card = Some(card_id.clone());
             drop(card);
-            self.moved.send_replace(());
+            self.moved.notify_waiters();
         }
     }
 
     /// Probes the bank whenever the flow waits for it, and ends rests; never ends.
     pub(super) async fn keep_time(&self, bank: &dyn Bank) {
-        let mut moved = self.moved.subscribe();
         loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
             let due = lock(&self.flow).due();
             let card = lock(&self.probe_card).clone();
             let now = self.clocks.now();
@@ -264,9 +273,9 @@ impl Gate {
                     self.with_flow(|flow, at| flow.probed(&result, at));
                 }
                 (Some(Due::RestEnds(at)), _) | (Some(Due::Probe(at)), Some(_)) => {
-                    self.wait(&mut moved, Some(at)).await;
+                    self.wait(moved, Some(at)).await;
                 }
-                (Some(Due::Probe(_)), None) | (None, _) => self.wait(&mut moved, None).await,
+                (Some(Due::Probe(_)), None) | (None, _) => self.wait(moved, None).await,
             }
         }
     }
@@ -293,7 +302,7 @@ impl Gate {
         });
         drop(flow);
         if has_moved {
-            self.moved.send_replace(());
+            self.moved.notify_waiters();
         }
         result
     }

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::{River, Stand, Taken};
 use crate::domain::job::{CardId, EntityId};
-use crate::domain::key::Generation;
 use crate::engine::EngineError;
 use crate::engine::flight::Again;
 use crate::engine::loss::Doubtful;
@@ -128,10 +127,10 @@ impl River {
         self.tower.settings.in_flight + self.in_doubt
     }
 
-    /// Where the ledger has forgotten a time: whether a held job may have been sent, or told of, then. A later
-    /// generation asks the list in any case.
+    /// Where the ledger has forgotten a time: whether a held job may have been sent, or told of, then, whichever
+    /// generation of it.
     async fn doubt_of_held(&self, intent: &Intent) -> Result<Option<Doubtful>, LedgerError> {
-        if self.tower.forgotten.is_none() || intent.generation > Generation::FIRST {
+        if self.tower.forgotten.is_none() {
             return Ok(None);
         }
         let entity_id = intent.job.entity_id.clone();
@@ -276,6 +275,8 @@ impl River {
         };
         match &self.pause {
             None => !has_one() || is_due(),
+            // The bank is read for the card of a job: without one, that would wait for ever.
+            Some(pause) if pause.cause == PauseCause::Starting => !has_one(),
             Some(pause) => pause.wants_trial && is_due() && !has_one(),
         }
     }
@@ -339,15 +340,15 @@ impl River {
 
     /// The source has lost hold of what it offered: forgets what has not begun to be worked on.
     pub(super) fn lose(&mut self) {
-        let replying = self.replying.values().map(|(receipts, _)| receipts);
+        let replying = self.replying_in_order();
         let all = self.jobs.values().map(|taken| &taken.receipts);
-        for receipts in all.chain(replying) {
+        for receipts in all.chain(replying.iter().map(|it| &it.receipts)) {
             receipts.drop_void();
         }
         // What is still to be published of these waits in the ledger, or comes again with its message.
-        for (receipts, task) in self.replying.values() {
-            if receipts.are_lost() {
-                task.abort();
+        for it in replying {
+            if it.receipts.are_lost() {
+                it.task.abort();
             }
         }
         self.forget_void_guests();

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::guests::is_guest;
-use super::{River, Stand, Taken};
+use super::{Replying, River, Stand, Taken};
 use crate::domain::digest::Digest;
 use crate::domain::job::{EntityId, Job};
 use crate::domain::key::Generation;
@@ -426,11 +426,24 @@ impl River {
                 Published::Stopped => answered.back(Back::Undecided).await,
             }
         });
-        self.replying.insert(task.id(), (receipts, task));
+        self.replies_begun += 1;
+        let replying = Replying {
+            number: self.replies_begun,
+            receipts,
+            task,
+        };
+        self.replying.insert(replying.task.id(), replying);
     }
 }
 
 impl River {
+    /// The answers that are on their way, in the order in which they began.
+    pub(super) fn replying_in_order(&self) -> Vec<&Replying> {
+        let mut replying: Vec<_> = self.replying.values().collect();
+        replying.sort_unstable_by_key(|it| it.number);
+        replying
+    }
+
     /// A reply has ended. Where it panicked, its receipts stay open: given back at once they would come
     /// again at once.
     pub(super) fn has_replied(&mut self, ended: &Result<(Id, ()), JoinError>) {

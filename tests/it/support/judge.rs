@@ -72,6 +72,7 @@ struct Books {
     lists: usize,
     probes: usize,
     forgets_entity_ids: bool,
+    is_unread: bool,
     hangs: bool,
     down_until: Option<Instant>,
     reading_fails: Option<ListFault>,
@@ -98,6 +99,11 @@ impl ScriptedBank {
         self.books()
             .script
             .insert(entity_id.to_owned(), does.iter().copied().collect());
+    }
+
+    /// Has not been read by anybody yet.
+    pub(crate) fn begin_unread(&self) {
+        self.books().is_unread = true;
     }
 
     /// Never ends a call any more.
@@ -378,6 +384,7 @@ impl Bank for ScriptedBank {
 
     async fn probe(&self, card_id: &CardId) -> Result<(), ListFault> {
         self.books().probes += 1;
+        self.books().is_unread = false;
         if self.is_down() {
             return Err(ListFault::Unreachable("connection refused".to_owned()));
         }
@@ -388,7 +395,7 @@ impl Bank for ScriptedBank {
     }
 
     fn time(&self) -> Option<Timestamp> {
-        Some(wall_now())
+        (!self.books().is_unread).then(wall_now)
     }
 }
 
