@@ -290,6 +290,7 @@ impl Books {
                 continue;
             }
             let movement = Movement {
+                serial: u64::try_from(place).unwrap_or(u64::MAX).saturating_add(1),
                 id: self.operation_id(place),
                 card_id: performed.card_id.to_string(),
                 operation: performed.operation.as_str().to_owned(),

@@ -1,0 +1,50 @@
+//! The report of a drill: something that can be handed to an auditor.
+//!
+//! *What it promises.* Text and JSON say the same: what was done, what was found, how each invariant was
+//! checked and how it stands, and how to repeat it. What was not exercised is not called held. No
+//! password stands in it.
+//!
+//! *What it refuses to know.* How the drill went about it.
+
+mod json;
+mod text;
+
+pub(super) use self::json::json;
+pub(super) use self::text::text;
+
+use std::time::Duration;
+
+use super::tally::Tally;
+use crate::domain::time::Timestamp;
+
+/// Everything that is reported.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) began: Timestamp,
+    pub(super) lasted: Duration,
+    pub(super) seed: u64,
+    /// The command that repeats it.
+    pub(super) repeat: String,
+    /// Where the jobs came from, and by which way they went.
+    pub(super) jobs: String,
+    pub(super) way: String,
+    /// Whether RabbitMQ's connections could be hurt; none without RabbitMQ.
+    pub(super) broker_is_hurt: Option<bool>,
+    pub(super) tally: Tally,
+    /// The table of movements, where there is one.
+    pub(super) table: Option<String>,
+}
+
+/// What stands above everything: what this is and what it is not.
+pub(super) const OPENING: &str = "This is a drill: a simulated bank on this machine, made-up money, a ledger of its own that goes \
+     with it. No real bank, no real ledger and no setting of yours is used.";
+
+/// How many there are of what a drill is about.
+fn version() -> String {
+    let build = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    format!("{} ({build})", env!("CARGO_PKG_VERSION"))
+}
