@@ -21,9 +21,11 @@ use super::{Round, SETTLE_LIMIT};
 use crate::app::cli::{DecimalSign, ReadingArgs};
 use crate::app::commands::intake::{self, CHUNK_ROWS, Taken};
 use crate::app::exit::Failure;
-use crate::domain::job::Job;
+use crate::domain::job::{CardId, Job};
 use crate::domain::money::{Currencies, Totals, major_units};
-use crate::files::{OriginalRows, ReadingRules, RowContent};
+use crate::domain::outcome::Status;
+use crate::files::{OriginalRow, OriginalRows, ReadingRules, RowContent, RowResult};
+use crate::simulator::knows_card;
 
 /// A run that nobody hurts ends within this time.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
@@ -63,6 +65,7 @@ pub(super) async fn play(
         told: Vec::new(),
         gibberish: 0,
         files: 0,
+        open: Vec::new(),
         last: None,
     };
     let plan = Plan::new(round.chance.clone(), false, round.lies.clone());
@@ -77,8 +80,7 @@ pub(super) async fn play(
         }
     }
     world.calm().await?;
-    let settling = settle(&mut world).await?;
-    told.take_new(&world.ground.path(RESULTS))?;
+    let settling = settle(&mut world, &mut told).await?;
     let again = match settling {
         Settling::After(_) => Some(once_more(&world, &round, &jobs, &command, &mut told).await?),
         Settling::NotWithin(_) => None,
@@ -131,7 +133,7 @@ fn run_command(
 }
 
 /// Runs the file until nothing is open.
-async fn settle(world: &mut World<'_>) -> Result<Settling, Failure> {
+async fn settle(world: &mut World<'_>, told: &mut ResultFiles) -> Result<Settling, Failure> {
     let began = Instant::now();
     loop {
         let left = SETTLE_LIMIT.saturating_sub(began.elapsed());
@@ -142,7 +144,9 @@ async fn settle(world: &mut World<'_>) -> Result<Settling, Failure> {
         if world.await_end(left).await? == Life::Runs {
             return Ok(Settling::NotWithin(SETTLE_LIMIT));
         }
-        if world.find()? == Found::Done {
+        let found = world.find()?;
+        told.take_new(&world.ground.path(RESULTS))?;
+        if found == Found::Done || told.only_a_person_can_decide() {
             return Ok(Settling::After(began.elapsed()));
         }
     }
@@ -194,7 +198,7 @@ async fn run(ground: &Ground, command: &[String]) -> Result<(), Failure> {
         .context("a process cannot be looked at")
         .map_err(unusable)?
     {
-        Life::Ended(Some(0 | 6)) => Ok(()),
+        Life::Ended(Some(0 | 6 | 7)) => Ok(()),
         Life::Ended(_) | Life::Runs => {
             let words = child.last_words();
             Err(unusable(anyhow!(
@@ -210,11 +214,18 @@ struct ResultFiles {
     told: Vec<Told>,
     gibberish: u64,
     files: u32,
-    /// When the newest of them was written.
+    /// The cards of rows that are open in the newest of them.
+    open: Vec<CardId>,
+    /// When it was written.
     last: Option<std::time::SystemTime>,
 }
 
 impl ResultFiles {
+    /// Whether something is open, and all of it is on cards of which the bank tells nothing.
+    fn only_a_person_can_decide(&self) -> bool {
+        !self.open.is_empty() && !self.open.iter().any(knows_card)
+    }
+
     /// Reads the result file, where there is one that was not read.
     fn take_new(&mut self, path: &Path) -> Result<(), Failure> {
         let written = path
@@ -226,7 +237,12 @@ impl ResultFiles {
         }
         self.last = written;
         self.files += 1;
+        self.open.clear();
         for (job, result) in read_results(path, &self.rules)? {
+            let status = Status::parse(&result.status);
+            if status.is_none_or(|status| !status.is_final()) {
+                self.open.push(job.card_id.clone());
+            }
             match Told::by_file(self.files, &job, &result) {
                 Some(told) => self.told.push(told),
                 None => self.gibberish += 1,
@@ -237,10 +253,7 @@ impl ResultFiles {
 }
 
 /// The rows of a result file that are jobs, each with what became of it.
-fn read_results(
-    path: &Path,
-    rules: &ReadingRules,
-) -> Result<Vec<(Job, crate::files::RowResult)>, Failure> {
+fn read_results(path: &Path, rules: &ReadingRules) -> Result<Vec<(Job, RowResult)>, Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let taken = match intake::take(path, folder, rules)? {
         Ok(taken) => taken,
@@ -265,7 +278,7 @@ pub(super) fn jobs_of(taken: &Taken, rules: &ReadingRules) -> Result<Vec<Job>, F
 fn rows(
     taken: &Taken,
     rules: &ReadingRules,
-    mut visit: impl FnMut(&crate::files::OriginalRow, &OriginalRows),
+    mut visit: impl FnMut(&OriginalRow, &OriginalRows),
 ) -> Result<(), Failure> {
     let unreadable = |error| unusable(anyhow::Error::new(error));
     let mut originals =

@@ -24,6 +24,7 @@ use crate::amqp::{AmqpError, Broker, BrokerSettings, Names, Rehearsal};
 use crate::app::compose::amqp_failure;
 use crate::app::exit::Failure;
 use crate::domain::job::Job;
+use crate::simulator::knows_card;
 
 /// What comes is read for so long before the worker is looked at again.
 const READ_FOR: Duration = Duration::from_millis(100);
@@ -148,6 +149,10 @@ pub(super) async fn play(
     })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
 fn failed(error: AmqpError) -> Failure {
     amqp_failure(&error)
 }
@@ -193,6 +198,9 @@ async fn settle(
 ) -> Result<(Settling, Vec<Taken>), Failure> {
     let began = Instant::now();
     let mut open: BTreeSet<&str> = jobs.iter().map(|job| job.entity_id.as_str()).collect();
+    // What the bank tells nobody is only told, and not ended.
+    let closed = jobs.iter().filter(|job| !knows_card(&job.card_id));
+    let closed: BTreeSet<_> = closed.map(|job| job.entity_id.as_str()).collect();
     let facts = messages.iter().filter(|message| message.kind.is_fact());
     let facts = facts.count();
     let (mut taken, mut told_facts) = (Vec::new(), BTreeSet::new());
@@ -200,8 +208,9 @@ async fn settle(
         world.start()?;
         for message in rehearsal.take(READ_FOR).await.map_err(failed)? {
             if let Some(told) = Told::by_queue(&message).filter(|_| !message.is_dead_letter) {
-                if told.is_end() {
-                    open.remove(told.entity_id.as_deref().unwrap_or_default());
+                let name = told.entity_id.as_deref().unwrap_or_default();
+                if told.is_end() || (told.is_of_job() && closed.contains(name)) {
+                    open.remove(name);
                 } else if told.status.is_final() {
                     told_facts.insert(message.message_id.clone());
                 }

@@ -134,21 +134,6 @@ impl Child {
         read_from(&self.orders.stdout, self.out_begins)
     }
 
-    /// Ends when it has written this to stderr; whether it did within this time.
-    pub(super) async fn tells(&mut self, words: &str, limit: Duration) -> io::Result<bool> {
-        let until = Instant::now() + limit;
-        loop {
-            let has_ended = self.life()? != Life::Runs;
-            if read_from(&self.orders.stderr, self.err_begins)?.contains(words) {
-                return Ok(true);
-            }
-            if has_ended || Instant::now() >= until {
-                return Ok(false);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
     /// The end of what it wrote to stderr.
     pub(super) fn last_words(&self) -> String {
         let path = &self.orders.stderr;

@@ -22,8 +22,8 @@ const JOBS_PER_CARD: u64 = 8;
 const WITHDRAWN_MOST_MINOR: i64 = 90_000_000;
 /// One job in so many is for a card that the bank refuses.
 const REFUSED_ONE_IN: u64 = 200;
-/// Cards that the simulated bank refuses, by the end of their name.
-const REFUSED_CARDS: [&str; 4] = ["Frozen", "Cancelled", "Forbidden", "Unknown"];
+/// Cards that the simulated bank refuses and can be asked about, by the end of their name.
+const REFUSED_CARDS: [&str; 3] = ["Frozen", "Cancelled", "Forbidden"];
 /// What travels beside the jobs over RabbitMQ, in so many of a hundred jobs: copies, copies that say
 /// something else, and what is no job.
 const COPIES_PER_CENT: u64 = 5;
@@ -74,15 +74,15 @@ pub(super) fn make(chance: &Chance, prefix: &str, count: u64) -> Vec<Job> {
     (0..count)
         .map(|n| {
             let number = chance.within("card", n, &(0..=cards - 1));
-            let is_refused = chance.draw("refused", n) % REFUSED_ONE_IN == 0;
+            let is_refused = chance.draw("refused", n).is_multiple_of(REFUSED_ONE_IN);
             let topup_minor = chance.within("minor", n, &(500_000..=900_000_000));
             let less_minor = i64::try_from(topup_minor / 100).unwrap_or(i64::MAX);
-            let taken = withdrawn.entry(number).or_default();
-            let withdraws = !is_refused
+            let sum = withdrawn.entry(number).or_default();
+            let may_take = !is_refused
                 && chance.happens("withdraws", n, 10)
-                && *taken + less_minor <= WITHDRAWN_MOST_MINOR;
-            let (operation, minor) = if withdraws {
-                *taken += less_minor;
+                && *sum + less_minor <= WITHDRAWN_MOST_MINOR;
+            let (operation, minor) = if may_take {
+                *sum += less_minor;
                 (Operation::Withdrawal, less_minor)
             } else {
                 let minor = i64::try_from(topup_minor).unwrap_or(i64::MAX);
@@ -102,7 +102,7 @@ fn refused_card(chance: &Chance, n: u64) -> String {
     let among = u64::try_from(REFUSED_CARDS.len()).unwrap_or(1);
     let which = usize::try_from(chance.draw("ending", n) % among).unwrap_or(0);
     let ending = REFUSED_CARDS.get(which).copied().unwrap_or("Frozen");
-    format!("car_{:0>22}", ending)
+    format!("car_{ending:0>22}")
 }
 
 fn job(entity_id: &str, card_id: String, operation: Operation, minor: i64, n: u64) -> Job {
@@ -145,7 +145,7 @@ pub(super) fn altered(chance: &Chance, jobs: &[Job]) -> Vec<Job> {
     let every = (fit.len() / wanted).max(1);
     let first = usize::try_from(chance.draw("altered", 0)).unwrap_or(0) % every;
     let chosen = fit.into_iter().skip(first).step_by(every).take(wanted);
-    chosen.filter_map(|job| altered_job(job)).collect()
+    chosen.filter_map(altered_job).collect()
 }
 
 /// Whether a sheet's traps and separators are none of its name's business.

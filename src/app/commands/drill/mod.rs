@@ -307,12 +307,11 @@ impl Drill {
         };
         let mut ground = self.stage.ground(number)?;
         let (log, token) = (ground.path("pay.log"), ground.token().to_owned());
-        let (jobs, original) = match &self.given {
-            Some((jobs, original)) => (jobs.clone(), Some(original)),
-            None => {
-                let prefix = format!("DRILL-{}-{number}", self.seed);
-                (jobs::make(&chance, &prefix, self.args.jobs), None)
-            }
+        let (jobs, original) = if let Some((jobs, original)) = &self.given {
+            (jobs.clone(), Some(original))
+        } else {
+            let prefix = format!("DRILL-{}-{number}", self.seed);
+            (jobs::make(&chance, &prefix, self.args.jobs), None)
         };
         let played = match &self.ours {
             None => by_file::play(&mut ground, round, jobs, original).await,

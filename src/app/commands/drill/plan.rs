@@ -6,7 +6,7 @@
 //!
 //! *What it refuses to know.* How a blow is dealt.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::chance::Chance;
@@ -189,10 +189,10 @@ impl Plan {
             }
             let hundredths = self.chance.within(lie.name, n, &(1..=lie.most_hundredths));
             let (whole, rest) = (hundredths / 100, hundredths % 100);
-            lies.push_str(&format!(",{}={whole}.{rest:02}%", lie.name));
+            write!(lies, ",{}={whole}.{rest:02}%", lie.name).expect("a string takes it");
             if let Some((setting, most)) = lie.takes {
                 let time = self.chance.within(setting, n, &(0..=most));
-                lies.push_str(&format!(",{setting}={time}"));
+                write!(lies, ",{setting}={time}").expect("a string takes it");
             }
         }
         lies

@@ -17,7 +17,7 @@ use super::judge::{Accounts, RULES, accounts, judge};
 use super::plan::Peer;
 use super::tested::{BREACHES_KEPT, Standing, Tested};
 use crate::domain::outcome::Status;
-use crate::simulator::Requests;
+use crate::simulator::{Requests, knows_card};
 
 /// What all rounds come to.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +65,8 @@ pub(super) struct Open {
     pub(super) entity_id: String,
     pub(super) status: String,
     pub(super) reason: String,
+    /// Whether only a person can decide it: the bank says that it does not know the card.
+    pub(super) needs_person: bool,
 }
 
 /// A job whose movements are not what was told of it.
@@ -176,6 +178,7 @@ impl Tally {
                         entity_id: entity_id.to_owned(),
                         status: status.to_owned(),
                         reason: told.map(|told| told.reason.clone()).unwrap_or_default(),
+                        needs_person: !knows_card(&job.card_id),
                     });
                 }
             }

@@ -21,12 +21,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::bank::Bank;
 use super::child::{Child, Life};
-use super::evidence::Journal;
-use super::plan::{Blow, Peer, Plan};
+use super::evidence::{Journal, Memory};
+use super::plan::{BLOWS_PER_WEATHER, Blow, Peer, Plan};
 use super::proxy::Proxy;
 use super::stage::{Ground, STOP_LIMIT};
 use super::watch::{Looks, Progress};
 use crate::app::exit::{Exit, Failure};
+use crate::simulator::Report;
 
 /// A blow waits at most so long for the calls that it is to come after: a flow that is held makes none.
 const CALLS_LIMIT: Duration = Duration::from_secs(3);
@@ -117,8 +118,8 @@ impl<'a> World<'a> {
     /// Changes the bank's lies where it is time, and deals the n-th blow. How the process that pays was
     /// found before it fell.
     pub(super) async fn strike(&mut self, plan: &Plan, n: u64) -> Result<Found, Failure> {
-        if n % super::plan::BLOWS_PER_WEATHER == 0 {
-            let lies = plan.lies(n / super::plan::BLOWS_PER_WEATHER);
+        if n.is_multiple_of(BLOWS_PER_WEATHER) {
+            let lies = plan.lies(n / BLOWS_PER_WEATHER);
             self.bank.lie(&lies).await?;
         }
         let is_fresh = self.child.is_none();
@@ -247,7 +248,7 @@ impl<'a> World<'a> {
         self.journal.kills += 1;
         self.journal.kills_early += u64::from(is_early);
         Progress::add(&self.progress.kills);
-        if self.journal.kills % LOOK_ONE_IN == 0 {
+        if self.journal.kills.is_multiple_of(LOOK_ONE_IN) {
             let books = self.bank.books().await?;
             self.looks.look(&self.ground.ledger(), &books)?;
         }
@@ -325,11 +326,12 @@ impl<'a> World<'a> {
     /// Ends all faults.
     pub(super) async fn calm(&mut self) -> Result<(), Failure> {
         self.bank.lie("").await?;
-        for proxy in [Some(&self.before_bank), self.before_broker.as_ref()] {
-            if let Some(proxy) = proxy {
-                proxy.cut_nothing();
-                proxy.shut(false);
-            }
+        for proxy in [Some(&self.before_bank), self.before_broker.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            proxy.cut_nothing();
+            proxy.shut(false);
         }
         self.unusable_in_a_row = 0;
         self.progress.settling.store(1, Ordering::Relaxed);
@@ -367,8 +369,8 @@ impl<'a> World<'a> {
 /// What was seen of a round.
 pub(super) struct Seen {
     pub(super) journal: Journal,
-    pub(super) memory: super::evidence::Memory,
-    pub(super) books: crate::simulator::Report,
+    pub(super) memory: Memory,
+    pub(super) books: Report,
 }
 
 pub(super) fn unusable(error: anyhow::Error) -> Failure {

@@ -150,6 +150,7 @@ fn open(tally: &Tally) -> Value {
             json!({
                 "round": open.round, "entity_id": open.entity_id,
                 "status": open.status, "reason": open.reason,
+                "needs_person": open.needs_person,
             })
         })
         .collect();

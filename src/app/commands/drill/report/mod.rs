@@ -39,7 +39,7 @@ pub(super) struct Record {
 pub(super) const OPENING: &str = "This is a drill: a simulated bank on this machine, made-up money, a ledger of its own that goes \
      with it. No real bank, no real ledger and no setting of yours is used.";
 
-/// How many there are of what a drill is about.
+/// The program's own version, and how it was built: only what was built for use proves what is used.
 fn version() -> String {
     let build = if cfg!(debug_assertions) {
         "debug"

@@ -4,15 +4,14 @@
 //!
 //! *What it refuses to know.* The width of a terminal: no line depends on it.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{OPENING, Record, version};
 use crate::app::commands::drill::jobs::Kind;
 use crate::app::commands::drill::judge::{RULES, Sum};
-use crate::app::commands::drill::plan::Peer;
+use crate::app::commands::drill::plan::{Peer, SETTLE_DELAY_S};
 use crate::app::commands::drill::tally::{Shown, Tally};
-use crate::app::commands::drill::tested::Standing;
+use crate::app::commands::drill::tested::{Standing, Tested};
 use crate::app::words;
 use crate::domain::money::{Currencies, Currency, major_units};
 
@@ -21,39 +20,44 @@ const BREACHES_SHOWN: usize = 10;
 
 /// The whole report.
 pub(in crate::app::commands::drill) fn text(record: &Record) -> String {
-    let mut text = String::new();
+    let mut page = Page::default();
     let tally = &record.tally;
-    push(&mut text, format_args!("{OPENING}\n"));
-    push(
-        &mut text,
-        format_args!("tanda drill, version {}", version()),
-    );
-    let began = record.began.to_the_second();
-    let lasted = seconds(record.lasted);
-    push(
-        &mut text,
-        format_args!("  began      {began}, lasted {lasted}"),
-    );
-    push(&mut text, format_args!("  jobs       {}", record.jobs));
-    push(&mut text, format_args!("  way        {}", record.way));
-    push(&mut text, format_args!("  seed       {}", record.seed));
-    push(&mut text, format_args!("  to repeat  {}", record.repeat));
-    push(
-        &mut text,
-        format_args!(
-            "             (the same jobs, blows and lies; their moments differ with the machine)\n"
-        ),
-    );
-    what_was_done(&mut text, record);
-    what_came_of_it(&mut text, tally);
-    sums(&mut text, tally);
-    invariants(&mut text, tally);
-    verdict(&mut text, tally);
-    text
+    head(&mut page, record);
+    what_was_done(&mut page, record);
+    lies(&mut page, tally);
+    what_came_of_it(&mut page, tally);
+    open(&mut page, tally);
+    movements(&mut page, tally);
+    sums(&mut page, tally);
+    invariants(&mut page, tally);
+    verdict(&mut page, tally);
+    page.0
 }
 
-fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(text, "{line}").expect("a string takes every text");
+/// What is written so far.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.0.push_str(text);
+        self.0.push('\n');
+    }
+
+    fn title(&mut self, text: &str) {
+        self.line("");
+        self.line(text);
+    }
+
+    fn count(&mut self, count: u64, what: &str) {
+        self.line(&format!("{count:>9}  {what}"));
+    }
+
+    fn count_some(&mut self, count: u64, what: &str) {
+        if count > 0 {
+            self.count(count, what);
+        }
+    }
 }
 
 fn seconds(duration: Duration) -> String {
@@ -61,66 +65,83 @@ fn seconds(duration: Duration) -> String {
     format!("{}.{} s", millis / 1_000, millis % 1_000 / 100)
 }
 
-fn what_was_done(text: &mut String, record: &Record) {
+fn head(page: &mut Page, record: &Record) {
+    page.line(OPENING);
+    page.title(&format!("tanda drill, version {}", version()));
+    let (began, lasted) = (record.began.to_the_second(), seconds(record.lasted));
+    for (name, value) in [
+        ("began", &format!("{began}, lasted {lasted}")),
+        ("jobs", &record.jobs),
+        ("way", &record.way),
+        ("seed", &record.seed.to_string()),
+        ("to repeat", &record.repeat),
+    ] {
+        page.line(&format!("  {name:<10} {value}"));
+    }
+    let same = "(the same jobs, blows and lies; their moments differ with the machine)";
+    page.line(&format!("  {:<10} {same}", ""));
+    if let Some(table) = &record.table {
+        page.line(&format!("  {:<10} {table}", "movements"));
+    }
+}
+
+fn what_was_done(page: &mut Page, record: &Record) {
     let tally = &record.tally;
-    push(text, format_args!("What was done to it"));
-    let mut line = |count: u64, words: &str| push(text, format_args!("{count:>9}  {words}"));
-    line(
+    let cuts = |peer| tally.cuts.get(&peer).copied().unwrap_or_default();
+    let shuts = |peer| tally.shuts.get(&peer).copied().unwrap_or_default();
+    page.title("What was done to it");
+    page.count(
         tally.rounds,
         "rounds, each with a new bank, a new ledger and new names",
     );
-    line(
+    let early = tally.kills_early;
+    page.count(
         tally.kills,
-        &format!(
-            "kills (SIGKILL), {} of them while it was starting",
-            tally.kills_early
-        ),
+        &format!("kills (SIGKILL), {early} of them while it was starting"),
     );
     let longest = seconds(tally.longest_stop);
-    line(
+    page.count(
         tally.stops,
         &format!("stops (SIGTERM); the longest took {longest}"),
     );
-    line(tally.starts, "starts of the process that pays");
-    let of = |peer| tally.cuts.get(&peer).copied().unwrap_or_default();
-    line(
-        of(Peer::Bank),
+    page.count(tally.starts, "starts of the process that pays");
+    page.count(
+        cuts(Peer::Bank),
         "connections to the bank cut at a byte drawn by the seed",
     );
-    let of = |peer| tally.shuts.get(&peer).copied().unwrap_or_default();
-    line(
-        of(Peer::Bank),
+    page.count(
+        shuts(Peer::Bank),
         "times nobody answered at the bank's address",
     );
     match record.broker_is_hurt {
         None => {}
         Some(true) => {
-            let of = |peer| tally.cuts.get(&peer).copied().unwrap_or_default();
-            line(
-                of(Peer::Broker),
+            page.count(
+                cuts(Peer::Broker),
                 "connections to RabbitMQ cut at a byte drawn by the seed",
             );
-            let of = |peer| tally.shuts.get(&peer).copied().unwrap_or_default();
-            line(
-                of(Peer::Broker),
+            page.count(
+                shuts(Peer::Broker),
                 "times nobody answered at RabbitMQ's address",
             );
         }
-        Some(false) => line(
+        Some(false) => page.count(
             0,
             "connections to RabbitMQ cut: they are encrypted, and cannot be cut on the way",
         ),
     }
-    if tally.ended_unusable > 0 {
-        line(
-            tally.ended_unusable,
-            "ends of its own with exit code 8 while bank or broker could not be reached",
-        );
+    page.count_some(
+        tally.ended_unusable,
+        "ends of its own with exit code 8, while bank or broker could not be reached",
+    );
+}
+
+fn lies(page: &mut Page, tally: &Tally) {
+    let all: u64 = tally.lies.values().sum();
+    page.count(all, "lies of the bank:");
+    for (name, count) in &tally.lies {
+        page.line(&format!("{:>18}  {}", count, of_lie(name)));
     }
-    for (lie, &count) in &tally.lies {
-        line(count, &format!("lies of the bank: {}", of_lie(lie)));
-    }
-    push(text, format_args!(""));
 }
 
 /// What a lie is, in words.
@@ -147,97 +168,92 @@ fn of_lie(name: &str) -> String {
     format!("{words} ({name})")
 }
 
-fn what_came_of_it(text: &mut String, tally: &Tally) {
-    push(text, format_args!("What came of it"));
-    let mut line = |count: u64, words: &str| push(text, format_args!("{count:>9}  {words}"));
-    line(tally.jobs, "jobs");
+fn what_came_of_it(page: &mut Page, tally: &Tally) {
+    page.title("What came of it");
+    page.count(tally.jobs, "jobs");
     for (kind, words) in [
         (Kind::Copy, "copies of jobs beside them"),
         (Kind::Conflict, "copies with other content"),
         (Kind::Unreadable, "messages that are no jobs"),
     ] {
         if let Some(&count) = tally.messages.get(&kind) {
-            line(count, words);
+            page.count(count, words);
         }
     }
     for (status, &count) in &tally.outcomes {
-        line(count, &format!("{status}: {}", words::of_status(*status)));
+        page.count(count, &format!("{status}: {}", words::of_status(*status)));
     }
-    if tally.open_count > 0 {
-        line(tally.open_count, "STILL OPEN at the end:");
-        for open in tally.open.iter().take(BREACHES_SHOWN) {
-            push(
-                text,
-                format_args!(
-                    "           round {}: {} is {} ({})",
-                    open.round, open.entity_id, open.status, open.reason
-                ),
-            );
-        }
+    for (count, what) in [
+        (
+            tally.found_by_asking,
+            "of the succeeded were found by asking the bank's list",
+        ),
+        (
+            tally.requests.operations,
+            "payments the bank heard, repeats included",
+        ),
+        (
+            tally.replays,
+            "of them under a key that it knew: answered, and not done again",
+        ),
+        (tally.requests.lists, "times its list was asked"),
+        (
+            tally.tellings,
+            "outcomes told, those of the meantime and repeats included",
+        ),
+    ] {
+        page.count(count, what);
     }
-    let mut line = |count: u64, words: &str| push(text, format_args!("{count:>9}  {words}"));
-    line(
-        tally.found_by_asking,
-        "of the succeeded were found by asking the bank's list",
-    );
-    line(
-        tally.requests.operations,
-        "payments the bank heard, copies included",
-    );
-    line(
-        tally.replays,
-        "of them under a key that it knew, answered and not done again",
-    );
-    line(tally.requests.lists, "times its list was asked");
-    line(
-        tally.tellings,
-        "outcomes told, those of the meantime and repeats included",
-    );
-    if tally.dead_letters > 0 {
-        line(tally.dead_letters, "dead letters");
-    }
-    push(
-        text,
-        format_args!("\nMovements for each entity_id, by the bank's books"),
-    );
-    for (movements, count) in &tally.movements {
-        let wrong = if *movements > 1 {
-            "   MORE THAN ONCE"
+    page.count_some(tally.dead_letters, "dead letters");
+}
+
+/// What is open at the end, and why.
+fn open(page: &mut Page, tally: &Tally) {
+    page.count_some(tally.open_count, "STILL OPEN at the end:");
+    for open in tally.open.iter().take(BREACHES_SHOWN) {
+        let why = if open.needs_person {
+            "; the bank says that it does not know the card, so that only a person can decide"
         } else {
             ""
         };
-        push(
-            text,
-            format_args!("{count:>9}  jobs moved money {movements} times{wrong}"),
-        );
+        let (round, name) = (open.round, &open.entity_id);
+        let (status, reason) = (&open.status, &open.reason);
+        page.line(&format!(
+            "           round {round}: {name} is {status} ({reason}){why}"
+        ));
     }
-    for wrong in tally.wrong.iter().take(BREACHES_SHOWN) {
-        push(
-            text,
-            format_args!(
-                "  WRONG: round {}: {} moved {} times and was told as {}",
-                wrong.round, wrong.entity_id, wrong.movements, wrong.told
-            ),
-        );
-    }
-    push(text, format_args!(""));
 }
 
-fn sums(text: &mut String, tally: &Tally) {
-    push(
-        text,
-        format_args!("Sums, by jobs, outcomes and the bank's books"),
-    );
+fn movements(page: &mut Page, tally: &Tally) {
+    page.title("Movements for each entity_id, by the bank's books");
+    for (&movements, &jobs) in &tally.movements {
+        let words = match movements {
+            0 => "jobs moved no money".to_owned(),
+            1 => "jobs moved money once".to_owned(),
+            more => format!("jobs MOVED MONEY {more} TIMES"),
+        };
+        page.count(jobs, &words);
+    }
+    for wrong in tally.wrong.iter().take(BREACHES_SHOWN) {
+        let (round, name) = (wrong.round, &wrong.entity_id);
+        let (movements, told) = (wrong.movements, &wrong.told);
+        page.line(&format!(
+            "  WRONG: round {round}: {name} moved {movements} times and is told as {told}"
+        ));
+    }
+}
+
+fn sums(page: &mut Page, tally: &Tally) {
+    page.title("Sums by what was asked for, what was told, and the bank's books");
     let currencies = Currencies::default();
     for ((currency, operation), account) in &tally.accounts {
         let digits = Currency::parse(currency).and_then(|it| currencies.minor_digits(it));
+        let digits = digits.unwrap_or_default();
         let mut line = |what: &str, sum: Sum| {
-            let amount = major_units(sum.minor, digits.unwrap_or_default());
-            let count = sum.count;
-            push(
-                text,
-                format_args!("  {operation:<10} {currency}  {what:<26} {count:>9} {amount:>22}"),
-            );
+            let (count, amount) = (sum.count, major_units(sum.minor, digits));
+            page.line(&format!(
+                "  {operation:<10} {currency}  {what:<20} {count:>9} {amount:>20}"
+            ));
         };
         line("asked for", account.asked);
         for (status, sum) in &account.told {
@@ -245,87 +261,58 @@ fn sums(text: &mut String, tally: &Tally) {
         }
         line("moved by the bank", account.moved);
     }
-    push(text, format_args!(""));
 }
 
-fn invariants(text: &mut String, tally: &Tally) {
-    push(
-        text,
-        format_args!("Each invariant, how it was checked, and how it stands"),
-    );
+fn invariants(page: &mut Page, tally: &Tally) {
+    page.title("Each invariant, how it was checked, and how it stands");
     for (rule, tested) in RULES.iter().zip(&tally.tested) {
         let standing = match tested.standing() {
             Standing::Held => "held".to_owned(),
             Standing::Broken => format!("BROKEN {} times", tested.broken),
-            Standing::NotExercised => {
-                format!("not exercised: {}", tested.lacking.unwrap_or_default())
-            }
+            Standing::NotExercised => "not exercised".to_owned(),
         };
-        push(
-            text,
-            format_args!("  {:<12} {}: {standing}", rule.id, rule.says),
-        );
-        if tested.standing() != Standing::NotExercised {
-            let checks = tested.checks;
-            push(
-                text,
-                format_args!("               {checks} checks: {}", rule.how),
-            );
+        page.line(&format!("  {:<12} {standing:<14} {}", rule.id, rule.says));
+        let (indent, checks) = ("", tested.checks);
+        match tested.lacking.filter(|_| tested.broken == 0) {
+            Some(lacking) => page.line(&format!("{indent:>30}{lacking}")),
+            None => page.line(&format!("{indent:>30}{checks} checks: {}", rule.how)),
         }
         for breach in tested.breaches.iter().take(BREACHES_SHOWN) {
-            push(text, format_args!("               BROKEN: {breach}"));
+            page.line(&format!("{indent:>30}BROKEN: {breach}"));
         }
     }
-    push(text, format_args!(""));
     let settled = seconds(tally.longest_settling);
-    push(
-        text,
-        format_args!(
-            "Everything was settled at most {settled} after the faults of a round were over."
-        ),
-    );
+    page.line("");
+    page.line(&format!(
+        "Once the faults of a round were over, everything was settled within {settled}."
+    ));
     let stall = seconds(tally.longest_stall);
-    push(
-        text,
-        format_args!(
-            "The longest that this machine held the drill up was {stall}; from about {} s on its findings \
-             could be the machine's fault.\n",
-            super::super::plan::SETTLE_DELAY_S / 2
-        ),
-    );
+    page.line(&format!(
+        "This machine held the drill up for {stall} at most; more than {SETTLE_DELAY_S} s could be taken for a fault."
+    ));
 }
 
-fn verdict(text: &mut String, tally: &Tally) {
+fn verdict(page: &mut Page, tally: &Tally) {
     let count = |standing| {
-        let standings = tally.tested.iter().map(|tested| tested.standing());
+        let standings = tally.tested.iter().map(Tested::standing);
         standings.filter(|found| *found == standing).count()
     };
     let (held, idle) = (count(Standing::Held), count(Standing::NotExercised));
-    match tally.shown() {
-        Shown::Held => push(
-            text,
-            format_args!(
-                "VERDICT: HELD. Whatever was killed, cut and lied about, every job moved money exactly as often as \
-                 it was told: once or not at all. {held} of the points above held; {idle} were not exercised, \
-                 and of these it says nothing. It shows that no fault was found by this drill, not that there \
-                 is none."
-            ),
+    let broken = count(Standing::Broken);
+    page.line("");
+    page.line(&match tally.shown() {
+        Shown::Held => format!(
+            "VERDICT: HELD. Whatever was killed, cut and lied about, every job moved its money once or not at \
+             all, as it was told. {held} of the points above held; {idle} were not exercised, and of these \
+             it says nothing. This drill found no fault; that there is none, no drill can show."
         ),
-        Shown::Broken => push(
-            text,
-            format_args!(
-                "VERDICT: BROKEN. {} of the points above did not hold. In a drill no real money moves; with \
-                 a real bank this could have been somebody's money. Do not pay with this program on \
-                 this machine before it is understood: keep this report, repeat it with --keep, and report it.",
-                count(Standing::Broken)
-            ),
+        Shown::Broken => format!(
+            "VERDICT: BROKEN. {broken} of the points above did not hold. No real money moved in this drill; with \
+             a real bank it might have. Do not pay with this program before this is understood: keep \
+             this report, repeat the drill with --keep FOLDER, and report it."
         ),
-        Shown::Nothing => push(
-            text,
-            format_args!(
-                "VERDICT: NOTHING WAS SHOWN. No money moved while anything was hurt, so that nothing could \
-                 have been paid twice. Give it more jobs or more time."
-            ),
-        ),
-    }
+        Shown::Nothing => "VERDICT: NOTHING WAS SHOWN. No money moved while anything was hurt, so that nothing \
+                           could have been paid twice. Give it more jobs or more time."
+            .to_owned(),
+    });
 }
