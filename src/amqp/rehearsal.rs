@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_core::Stream as _;
@@ -67,15 +68,17 @@ impl std::fmt::Debug for Rehearsal {
 }
 
 impl Rehearsal {
-    /// Makes the queues and exchanges of these names, none of which may be there.
+    /// Makes the queues and exchanges of these names, none of which may be there; `makes` is set before
+    /// the first of them is made.
     ///
     /// # Errors
     /// [`AmqpError`] where a name is taken or the broker says no.
-    pub async fn make(broker: &Broker) -> Result<Self, AmqpError> {
+    pub async fn make(broker: &Broker, makes: &AtomicBool) -> Result<Self, AmqpError> {
         let names = broker.settings().names.clone();
         let topology = Topology::passing(&names, UNUSED);
         let connection = broker.connect("drill").await?;
         refuse_what_is_there(&connection, &topology).await?;
+        makes.store(true, Ordering::Relaxed);
         let rehearsal = Self {
             jobs: open_channel(&connection).await?,
             connection,

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -36,6 +38,8 @@ const LAST_READ: Duration = Duration::from_secs(1);
 pub(super) struct Ours {
     url: SecretString,
     broker: Broker,
+    /// Whether anything of the drill's may be there.
+    was_used: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Ours {
@@ -50,7 +54,12 @@ impl Ours {
         let mut settings = BrokerSettings::parse(url.expose_secret(), false)?;
         settings.names = names(id);
         let broker = Broker::new(settings);
-        Ok(Self { url, broker })
+        let was_used = Arc::default();
+        Ok(Self {
+            url,
+            broker,
+            was_used,
+        })
     }
 
     /// Host, port and virtual host, for people.
@@ -66,7 +75,10 @@ impl Ours {
 
     /// Removes whatever is left of the drill's queues and exchanges.
     pub(super) async fn clear(&self) -> Result<(), AmqpError> {
-        Rehearsal::clear(&self.broker).await
+        if self.was_used.load(Ordering::Relaxed) {
+            return Rehearsal::clear(&self.broker).await;
+        }
+        Ok(())
     }
 }
 
@@ -101,7 +113,9 @@ pub(super) async fn play(
     jobs: Vec<Job>,
     ours: &Ours,
 ) -> Result<Case, Failure> {
-    let mut rehearsal = Rehearsal::make(&ours.broker).await.map_err(failed)?;
+    let mut rehearsal = Rehearsal::make(&ours.broker, &ours.was_used)
+        .await
+        .map_err(failed)?;
     let messages = jobs::messages(round.chance, &jobs);
     let before_broker = proxy_before(ours).await?;
     set_up(ground, ours, before_broker.as_ref());

@@ -30,7 +30,7 @@ use crate::app::exit::{Exit, Failure};
 use crate::simulator::Report;
 
 /// A blow waits at most so long for the calls that it is to come after: a flow that is held makes none.
-const CALLS_LIMIT: Duration = Duration::from_secs(3);
+const CALLS_LIMIT: Duration = Duration::from_millis(1_500);
 /// A cut waits at most so long for its byte.
 const CUT_LIMIT: Duration = Duration::from_secs(2);
 /// How often a wait looks at the process.

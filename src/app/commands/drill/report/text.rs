@@ -50,7 +50,7 @@ impl Page {
     }
 
     fn count(&mut self, count: u64, what: &str) {
-        self.line(&format!("{count:>9}  {what}"));
+        self.line(&format!("{count:>9} \u{d7} {what}"));
     }
 
     fn count_some(&mut self, count: u64, what: &str) {
@@ -92,55 +92,49 @@ fn what_was_done(page: &mut Page, record: &Record) {
     page.title("What was done to it");
     page.count(
         tally.rounds,
-        "rounds, each with a new bank, a new ledger and new names",
+        "round, with a new bank, a new ledger and new names",
     );
     let early = tally.kills_early;
     page.count(
         tally.kills,
-        &format!("kills (SIGKILL), {early} of them while it was starting"),
+        &format!("kill (SIGKILL); {early} while it was starting"),
     );
     let longest = seconds(tally.longest_stop);
     page.count(
         tally.stops,
-        &format!("stops (SIGTERM); the longest took {longest}"),
+        &format!("stop (SIGTERM); the longest took {longest}"),
     );
-    page.count(tally.starts, "starts of the process that pays");
+    page.count(tally.starts, "start of the process that pays");
     page.count(
         cuts(Peer::Bank),
-        "connections to the bank cut at a byte drawn by the seed",
+        "connection to the bank cut, at a byte drawn by the seed",
     );
-    page.count(
-        shuts(Peer::Bank),
-        "times nobody answered at the bank's address",
-    );
+    page.count(shuts(Peer::Bank), "nobody answered at the bank's address");
     match record.broker_is_hurt {
         None => {}
         Some(true) => {
             page.count(
                 cuts(Peer::Broker),
-                "connections to RabbitMQ cut at a byte drawn by the seed",
+                "connection to RabbitMQ cut, at a byte drawn by the seed",
             );
-            page.count(
-                shuts(Peer::Broker),
-                "times nobody answered at RabbitMQ's address",
-            );
+            page.count(shuts(Peer::Broker), "nobody answered at RabbitMQ's address");
         }
         Some(false) => page.count(
             0,
-            "connections to RabbitMQ cut: they are encrypted, and cannot be cut on the way",
+            "connection to RabbitMQ cut: encrypted ones cannot be cut on the way",
         ),
     }
     page.count_some(
         tally.ended_unusable,
-        "ends of its own with exit code 8, while bank or broker could not be reached",
+        "end of its own with exit code 8, while bank or broker could not be reached",
     );
 }
 
 fn lies(page: &mut Page, tally: &Tally) {
     let all: u64 = tally.lies.values().sum();
-    page.count(all, "lies of the bank:");
+    page.count(all, "lie of the bank:");
     for (name, count) in &tally.lies {
-        page.line(&format!("{:>18}  {}", count, of_lie(name)));
+        page.line(&format!("{count:>18} \u{d7} {}", of_lie(name)));
     }
 }
 
@@ -170,11 +164,11 @@ fn of_lie(name: &str) -> String {
 
 fn what_came_of_it(page: &mut Page, tally: &Tally) {
     page.title("What came of it");
-    page.count(tally.jobs, "jobs");
+    page.count(tally.jobs, "job");
     for (kind, words) in [
-        (Kind::Copy, "copies of jobs beside them"),
-        (Kind::Conflict, "copies with other content"),
-        (Kind::Unreadable, "messages that are no jobs"),
+        (Kind::Copy, "copy of a job beside it"),
+        (Kind::Conflict, "copy with other content"),
+        (Kind::Unreadable, "message that is no job"),
     ] {
         if let Some(&count) = tally.messages.get(&kind) {
             page.count(count, words);
@@ -186,25 +180,25 @@ fn what_came_of_it(page: &mut Page, tally: &Tally) {
     for (count, what) in [
         (
             tally.found_by_asking,
-            "of the succeeded were found by asking the bank's list",
+            "found by asking the bank's list, of those that succeeded",
         ),
         (
             tally.requests.operations,
-            "payments the bank heard, repeats included",
+            "payment heard by the bank, repeats included",
         ),
         (
             tally.replays,
-            "of them under a key that it knew: answered, and not done again",
+            "of these under a key that it knew: answered, and not done again",
         ),
-        (tally.requests.lists, "times its list was asked"),
+        (tally.requests.lists, "its list was asked"),
         (
             tally.tellings,
-            "outcomes told, those of the meantime and repeats included",
+            "outcome told, those of the meantime and repeats included",
         ),
     ] {
         page.count(count, what);
     }
-    page.count_some(tally.dead_letters, "dead letters");
+    page.count_some(tally.dead_letters, "dead letter");
 }
 
 /// What is open at the end, and why.
@@ -228,9 +222,9 @@ fn movements(page: &mut Page, tally: &Tally) {
     page.title("Movements for each entity_id, by the bank's books");
     for (&movements, &jobs) in &tally.movements {
         let words = match movements {
-            0 => "jobs moved no money".to_owned(),
-            1 => "jobs moved money once".to_owned(),
-            more => format!("jobs MOVED MONEY {more} TIMES"),
+            0 => "job moved no money".to_owned(),
+            1 => "job moved money once".to_owned(),
+            more => format!("job MOVED MONEY {more} TIMES"),
         };
         page.count(jobs, &words);
     }
@@ -268,7 +262,7 @@ fn invariants(page: &mut Page, tally: &Tally) {
     for (rule, tested) in RULES.iter().zip(&tally.tested) {
         let standing = match tested.standing() {
             Standing::Held => "held".to_owned(),
-            Standing::Broken => format!("BROKEN {} times", tested.broken),
+            Standing::Broken => "BROKEN".to_owned(),
             Standing::NotExercised => "not exercised".to_owned(),
         };
         page.line(&format!("  {:<12} {standing:<14} {}", rule.id, rule.says));
@@ -277,8 +271,11 @@ fn invariants(page: &mut Page, tally: &Tally) {
             Some(lacking) => page.line(&format!("{indent:>30}{lacking}")),
             None => page.line(&format!("{indent:>30}{checks} checks: {}", rule.how)),
         }
+        if tested.broken > 0 {
+            page.line(&format!("{indent:>30}BROKEN {} times:", tested.broken));
+        }
         for breach in tested.breaches.iter().take(BREACHES_SHOWN) {
-            page.line(&format!("{indent:>30}BROKEN: {breach}"));
+            page.line(&format!("{indent:>30}- {breach}"));
         }
     }
     let settled = seconds(tally.longest_settling);
@@ -297,17 +294,16 @@ fn verdict(page: &mut Page, tally: &Tally) {
         let standings = tally.tested.iter().map(Tested::standing);
         standings.filter(|found| *found == standing).count()
     };
-    let (held, idle) = (count(Standing::Held), count(Standing::NotExercised));
-    let broken = count(Standing::Broken);
+    let (held, all, broken) = (count(Standing::Held), RULES.len(), count(Standing::Broken));
     page.line("");
     page.line(&match tally.shown() {
         Shown::Held => format!(
             "VERDICT: HELD. Whatever was killed, cut and lied about, every job moved its money once or not at \
-             all, as it was told. {held} of the points above held; {idle} were not exercised, and of these \
-             it says nothing. This drill found no fault; that there is none, no drill can show."
+             all, as it was told. Of the {all} points above {held} held, and none was broken; of what was not \
+             exercised it says nothing. This drill found no fault; that there is none, no drill can show."
         ),
         Shown::Broken => format!(
-            "VERDICT: BROKEN. {broken} of the points above did not hold. No real money moved in this drill; with \
+            "VERDICT: BROKEN. Of the {all} points above {broken} did not hold. No real money moved in this drill; with \
              a real bank it might have. Do not pay with this program before this is understood: keep \
              this report, repeat the drill with --keep FOLDER, and report it."
         ),
