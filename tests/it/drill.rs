@@ -88,20 +88,25 @@ fn i1_i2_i4_i5_i7_i10_i13_a_drill_on_a_file_holds_and_says_how_it_looked() {
 
 /// A bank that forgets at once what it did breaks what the rules rely on: it pays what is sent again.
 #[test]
-fn a_drill_bites_where_money_moves_twice() {
-    let desk = Desk::new();
-    let flags = ["drill", "--kills", "2", "--jobs", "100", "--seed", "3"];
+fn a_drill_bites_where_money_moves_twice_and_keeps_what_it_was() {
+    let (desk, temp) = desk_with_temp();
+    let flags = ["drill", "--for", "10m", "--jobs", "100", "--seed", "3"];
     let lies = ["--faults", "lost=40%,key_life_s=0,latency_ms=5"];
     let drill = desk.tanda(&[&flags[..], &lies].concat());
     exits(&drill, 1);
     let text = String::from_utf8_lossy(&drill.stdout);
+    let kept = std::fs::read_dir(&temp).expect("a folder").next();
+    let kept = kept.expect("what was broken is kept").expect("an entry");
+    assert!(kept.path().join("round-1/ledger.db").exists());
+    let kept = kept.path().display().to_string();
     for part in [
-        "MOVED MONEY 2 TIMES",
+        "job MOVED MONEY 2 TIMES",
         "I1           BROKEN",
         "was applied 2 times",
         "I10          BROKEN",
         "VERDICT: BROKEN.",
         "No real money moved in this drill",
+        &kept,
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }

@@ -70,7 +70,7 @@ pub(super) async fn play(
     };
     let plan = Plan::new(round.chance.clone(), false, round.lies.clone());
     for n in 0.. {
-        if round.is_over(&world.journal) {
+        if world.gave_up || round.is_over(&world.journal) {
             break;
         }
         let found = world.strike(&plan, n).await?;
@@ -137,8 +137,8 @@ async fn settle(world: &mut World<'_>, told: &mut ResultFiles) -> Result<Settlin
     let began = Instant::now();
     loop {
         let left = SETTLE_LIMIT.saturating_sub(began.elapsed());
-        if left.is_zero() {
-            return Ok(Settling::NotWithin(SETTLE_LIMIT));
+        if world.gave_up || left.is_zero() {
+            return Ok(Settling::NotWithin(began.elapsed()));
         }
         world.start()?;
         if world.await_end(left).await? == Life::Runs {

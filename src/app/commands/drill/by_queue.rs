@@ -132,7 +132,10 @@ pub(super) async fn play(
     let plan = Plan::new(round.chance.clone(), ours.can_be_cut(), round.lies.clone());
     for n in 0.. {
         // Where no job waits there is nothing left to be hurt.
-        if round.is_over(&world.journal) || rehearsal.waiting().await.map_err(failed)? == 0 {
+        if world.gave_up
+            || round.is_over(&world.journal)
+            || rehearsal.waiting().await.map_err(failed)? == 0
+        {
             break;
         }
         world.strike(&plan, n).await?;
@@ -235,8 +238,8 @@ async fn settle(
         if is_told && rehearsal.waiting().await.map_err(failed)? == 0 {
             return Ok((Settling::After(began.elapsed()), taken));
         }
-        if began.elapsed() >= SETTLE_LIMIT {
-            return Ok((Settling::NotWithin(SETTLE_LIMIT), taken));
+        if world.gave_up || began.elapsed() >= SETTLE_LIMIT {
+            return Ok((Settling::NotWithin(began.elapsed()), taken));
         }
         world.find()?;
     }

@@ -43,7 +43,7 @@ use self::by_queue::Ours;
 use self::chance::Chance;
 use self::evidence::{Case, Journal};
 use self::report::{OPENING, Record};
-use self::stage::Stage;
+use self::stage::{Ground, Stage};
 use self::tally::{Shown, Table, Tally};
 use self::watch::Progress;
 use super::{intake, say, say_json};
@@ -139,7 +139,7 @@ pub(in crate::app) struct DrillArgs {
 }
 
 pub(in crate::app) async fn drill(args: DrillArgs) -> Result<Exit, Failure> {
-    let drill = Drill::prepare(args)?;
+    let mut drill = Drill::prepare(args)?;
     tell(&drill.opening());
     let (stopper, stop) = crate::engine::stop::signal();
     let mut beside = JoinSet::new();
@@ -254,11 +254,11 @@ impl Drill {
         }
     }
 
-    /// Plays rounds until the time is over, and adds them up.
-    async fn play(&self) -> Result<Record, Failure> {
+    /// Plays rounds until the time is over or one has broken something, and adds them up.
+    async fn play(&mut self) -> Result<Record, Failure> {
         let (began, since) = (SystemClock.wall(), Instant::now());
         let mut table = self.table()?;
-        let mut tally = Tally::default();
+        let (mut tally, mut kept) = (Tally::default(), None);
         let limit =
             EACH_KILL * u32::try_from(self.args.kills.unwrap_or_default()).unwrap_or(u32::MAX);
         let until = since + self.lasts.unwrap_or(LASTS + limit);
@@ -271,13 +271,19 @@ impl Drill {
             if tally.rounds > 0 && !has_time {
                 break;
             }
-            let case = self.round(tally.rounds + 1, until, kills).await?;
+            let (case, mut ground) = self.round(tally.rounds + 1, until, kills).await?;
             let counted = tally.add(&case, table.as_mut());
             counted
                 .context("the table of movements")
                 .map_err(unusable)?;
             let jobs = u64::try_from(case.jobs.len()).unwrap_or(u64::MAX);
             self.progress.jobs.fetch_add(jobs, Ordering::Relaxed);
+            if tally.shown() == Shown::Broken {
+                // It is all that there is to find out by.
+                ground.keep();
+                kept = Some(shown(self.stage.keep()));
+                break;
+            }
         }
         if let Some(table) = table {
             table
@@ -285,7 +291,7 @@ impl Drill {
                 .context("the table of movements")
                 .map_err(unusable)?;
         }
-        Ok(self.record(began, since.elapsed(), tally))
+        Ok(self.record(began, since.elapsed(), tally, kept))
     }
 
     async fn round(
@@ -293,7 +299,7 @@ impl Drill {
         number: u64,
         until: Instant,
         kills: Option<u64>,
-    ) -> Result<Case, Failure> {
+    ) -> Result<(Case, Ground), Failure> {
         Progress::add(&self.progress.rounds);
         self.progress.settling.store(0, Ordering::Relaxed);
         let chance = Chance::new(self.chance.draw("round", number));
@@ -321,7 +327,7 @@ impl Drill {
         let cards = case.jobs.iter().map(|job| job.card_id.as_str()).collect();
         let scan = watch::scan(&log, &token, &cards);
         case.journal.scan = scan.context("what was logged").map_err(unusable)?;
-        Ok(case)
+        Ok((case, ground))
     }
 
     fn table(&self) -> Result<Option<Table>, Failure> {
@@ -335,7 +341,13 @@ impl Drill {
         Ok(Some(table))
     }
 
-    fn record(&self, began: Timestamp, lasted: Duration, tally: Tally) -> Record {
+    fn record(
+        &self,
+        began: Timestamp,
+        lasted: Duration,
+        tally: Tally,
+        kept: Option<String>,
+    ) -> Record {
         Record {
             began,
             lasted,
@@ -348,6 +360,7 @@ impl Drill {
             way: self.way(),
             broker_is_hurt: self.ours.as_ref().map(Ours::can_be_cut),
             tally,
+            kept,
             table: self.args.report.as_deref().map(|it| shown(&table_path(it))),
         }
     }

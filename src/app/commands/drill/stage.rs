@@ -1,7 +1,7 @@
 //! Where a drill plays: a folder of its own, and what its processes are started with.
 //!
 //! *What it promises.* Ledger, configuration, token and files are the drill's own, in its folder, which is
-//! removed with everything in it unless it is to be kept. No setting of the user's reaches a process.
+//! removed with everything in it unless it is to be kept, or holds what broke an invariant. No setting of the user's reaches a process.
 //!
 //! *What it refuses to know.* What is played.
 
@@ -72,6 +72,14 @@ impl Stage {
             program,
             token: format!("drill-{id}"),
         })
+    }
+
+    /// From now on the folder stays; where it is.
+    pub(super) fn keep(&mut self) -> &Path {
+        if let Folder::Passing(folder) = &mut self.folder {
+            folder.disable_cleanup(true);
+        }
+        self.path()
     }
 
     fn path(&self) -> &Path {
@@ -147,6 +155,11 @@ pub(super) struct Ground {
 }
 
 impl Ground {
+    /// From now on the folder stays.
+    pub(super) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

@@ -74,6 +74,8 @@ pub(super) struct World<'a> {
     /// Calls of the bank when it was started.
     calls_at_start: u64,
     unusable_in_a_row: u64,
+    /// Whether it was given up, because the process that pays does not stay alive.
+    pub(super) gave_up: bool,
     pub(super) journal: Journal,
     looks: Looks,
     progress: Arc<Progress>,
@@ -109,6 +111,7 @@ impl<'a> World<'a> {
             child: None,
             calls_at_start: 0,
             unusable_in_a_row: 0,
+            gave_up: false,
             journal: Journal::default(),
             looks: Looks::default(),
             progress,
@@ -299,12 +302,12 @@ impl<'a> World<'a> {
                 return Ok(Found::Ended);
             }
         }
-        self.ended_wrongly(code, &words)?;
+        self.ended_wrongly(code, &words);
         Ok(Found::Ended)
     }
 
     /// Notes an end that nobody asked for and that means a fault.
-    fn ended_wrongly(&mut self, code: Option<i32>, words: &str) -> Result<(), Failure> {
+    fn ended_wrongly(&mut self, code: Option<i32>, words: &str) {
         let ended = match code {
             Some(code) => format!("with {code}"),
             None => "by a signal".to_owned(),
@@ -313,14 +316,7 @@ impl<'a> World<'a> {
         wrongly.push(format!(
             "the process that pays ended unasked {ended}: {words}"
         ));
-        if wrongly.len() < WRONG_ENDS_MOST {
-            return Ok(());
-        }
-        let error = anyhow::anyhow!(
-            "the process that pays does not stay alive, so that nothing could be judged. It ended \
-             {ended}: {words}"
-        );
-        Err(unusable(error))
+        self.gave_up = wrongly.len() >= WRONG_ENDS_MOST;
     }
 
     /// Ends all faults.

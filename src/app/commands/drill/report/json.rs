@@ -42,6 +42,8 @@ pub(in crate::app::commands::drill) fn json(record: &Record) -> Value {
         "sums": sums(tally),
         "invariants": invariants(tally),
         "open": open(tally),
+        "assumed_of_the_bank": super::assumptions(),
+        "kept": record.kept,
         "settled_within_ms": millis(tally.longest_settling),
         "longest_stall_ms": millis(tally.longest_stall),
     })

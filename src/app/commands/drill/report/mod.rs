@@ -31,6 +31,8 @@ pub(super) struct Record {
     /// Whether RabbitMQ's connections could be hurt; none without RabbitMQ.
     pub(super) broker_is_hurt: Option<bool>,
     pub(super) tally: Tally,
+    /// The folder of what was broken, where something was.
+    pub(super) kept: Option<String>,
     /// The table of movements, where there is one.
     pub(super) table: Option<String>,
 }
@@ -38,6 +40,19 @@ pub(super) struct Record {
 /// What stands above everything: what this is and what it is not.
 pub(super) const OPENING: &str = "This is a drill: a simulated bank on this machine, made-up money, a ledger of its own that goes \
      with it. No real bank, no real ledger and no setting of yours is used.";
+
+/// What a drill takes for granted of a bank, as the rules do.
+pub(super) fn assumptions() -> [String; 3] {
+    let settle_delay_s = super::plan::SETTLE_DELAY_S;
+    [
+        format!(
+            "what was sent is executed and in the bank's list within {settle_delay_s} s of the last attempt, or never \
+             (with a real bank: engine.settle_delay_s, 300 s unless set)"
+        ),
+        "a key is remembered for longer than a resend can take".to_owned(),
+        "a list that has shown an entity_id goes on showing it".to_owned(),
+    ]
+}
 
 /// The program's own version, and how it was built: only what was built for use proves what is used.
 fn version() -> String {

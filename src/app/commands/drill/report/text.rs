@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{OPENING, Record, version};
+use super::{OPENING, Record, assumptions, version};
 use crate::app::commands::drill::jobs::Kind;
 use crate::app::commands::drill::judge::{RULES, Sum};
 use crate::app::commands::drill::plan::{Peer, SETTLE_DELAY_S};
@@ -30,7 +30,11 @@ pub(in crate::app::commands::drill) fn text(record: &Record) -> String {
     movements(&mut page, tally);
     sums(&mut page, tally);
     invariants(&mut page, tally);
-    verdict(&mut page, tally);
+    page.title("What was taken for granted of the bank");
+    for assumption in assumptions() {
+        page.line(&format!("  {assumption}"));
+    }
+    verdict(&mut page, record);
     page.0
 }
 
@@ -289,7 +293,8 @@ fn invariants(page: &mut Page, tally: &Tally) {
     ));
 }
 
-fn verdict(page: &mut Page, tally: &Tally) {
+fn verdict(page: &mut Page, record: &Record) {
+    let tally = &record.tally;
     let count = |standing| {
         let standings = tally.tested.iter().map(Tested::standing);
         standings.filter(|found| *found == standing).count()
@@ -305,7 +310,8 @@ fn verdict(page: &mut Page, tally: &Tally) {
         Shown::Broken => format!(
             "VERDICT: BROKEN. Of the {all} points above {broken} did not hold. No real money moved in this drill; with \
              a real bank it might have. Do not pay with this program before this is understood: keep \
-             this report, repeat the drill with --keep FOLDER, and report it."
+             this report and {}, and report them.",
+            record.kept.as_deref().unwrap_or("what it was made from")
         ),
         Shown::Nothing => "VERDICT: NOTHING WAS SHOWN. No money moved while anything was hurt, so that nothing \
                            could have been paid twice. Give it more jobs or more time."
