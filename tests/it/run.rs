@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::support::payroll::{HEADER, row};
 use crate::support::program::{Desk, SimulatorProcess, Started, said, send, statuses};

@@ -70,7 +70,7 @@ pub(super) async fn play(
     };
     let plan = Plan::new(round.chance.clone(), false, round.lies.clone());
     for n in 0.. {
-        if world.gave_up || round.is_over(&world.journal) {
+        if world.is_spent() || round.is_over(&world.journal) {
             break;
         }
         let found = world.strike(&plan, n).await?;

@@ -132,7 +132,7 @@ pub(super) async fn play(
     let plan = Plan::new(round.chance.clone(), ours.can_be_cut(), round.lies.clone());
     for n in 0.. {
         // Where no job waits there is nothing left to be hurt.
-        if world.gave_up
+        if world.is_spent()
             || round.is_over(&world.journal)
             || rehearsal.waiting().await.map_err(failed)? == 0
         {

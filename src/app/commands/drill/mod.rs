@@ -3,7 +3,8 @@
 //! *What this is.* [`plan`] draws blows and lies from a seed, [`jobs`] what is paid. [`stage`] is the folder
 //! and what processes are started with, [`child`] one process, [`bank`] the simulated bank, [`proxy`]
 //! what cuts, [`world`] a round under way, which [`by_file`] or [`by_queue`] plays. It leaves
-//! [`evidence`], which [`judge`] judges into [`tested`]; [`tally`] adds rounds up, [`report`] shows them.
+//! [`evidence`], which [`judge`] judges into [`tested`]; [`accounts`] and [`tally`] add rounds up, [`watch`]
+//! looks on from beside, [`report`] shows what it came to.
 //!
 //! *What it promises.* Nothing of the user's is touched: no bank, ledger, setting or queue. Whatever it
 //! starts is ended and whatever it makes is removed, also when it is interrupted. Exit code 0 only where
@@ -11,6 +12,7 @@
 //!
 //! *What it refuses to know.* The rules of a job's way: it starts the program as its users do.
 
+mod accounts;
 mod bank;
 mod by_file;
 mod by_queue;
@@ -170,6 +172,8 @@ struct Drill {
     lasts: Option<Duration>,
     /// Jobs of a file, with its bytes.
     given: Option<(Vec<Job>, Original)>,
+    /// Whether the bank may do more than the rules assume, because somebody asked for it.
+    goes_beyond: bool,
     ours: Option<Ours>,
     stage: Stage,
     progress: Arc<Progress>,
@@ -197,9 +201,8 @@ impl Round<'_> {
 impl Drill {
     /// Whatever can be refused is refused before anything is started.
     fn prepare(args: DrillArgs) -> Result<Self, Failure> {
-        if let Some(faults) = &args.faults {
-            Faults::parse(faults).map_err(|error| Failure::new(Exit::Usage, error))?;
-        }
+        let asked_for = Faults::parse(args.faults.as_deref().unwrap_or_default())
+            .map_err(|error| Failure::new(Exit::Usage, error))?;
         check_report(args.report.as_deref())?;
         let now = SystemClock.wall();
         let seed = args
@@ -221,6 +224,7 @@ impl Drill {
             seed,
             lasts,
             given,
+            goes_beyond: !plan::keeps_to_what_is_assumed(&asked_for),
             ours,
         })
     }
@@ -361,6 +365,7 @@ impl Drill {
             broker_is_hurt: self.ours.as_ref().map(Ours::can_be_cut),
             tally,
             kept,
+            goes_beyond: self.goes_beyond,
             table: self.args.report.as_deref().map(|it| shown(&table_path(it))),
         }
     }

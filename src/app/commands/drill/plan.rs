@@ -10,6 +10,8 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::chance::Chance;
+use crate::engine::settings::SHORTEST_KEY_LIFETIME;
+use crate::simulator::faults::{FaultKind, Faults, Rate};
 
 /// After how long the bank's list is believed complete, in a drill: long enough that a slow machine
 /// does not break the assumption, short enough that a drill need not last for hours.
@@ -28,6 +30,14 @@ const CUT_BYTES_OF_BANK: u64 = 20_000;
 const CUT_BYTES_OF_BROKER: u64 = 150_000;
 /// The longest time for which nobody answers.
 const SHUT_MS: u64 = 1_500;
+
+/// Whether a bank that lies so keeps to what the rules assume of one.
+pub(super) fn keeps_to_what_is_assumed(lies: &Faults) -> bool {
+    let settle_delay = Duration::from_secs(SETTLE_DELAY_S);
+    let is_late = lies.rate(FaultKind::Late) != Rate::default();
+    let late = if is_late { lies.late } else { Duration::ZERO };
+    late.saturating_add(lies.list_lag) <= settle_delay && lies.key_life >= SHORTEST_KEY_LIFETIME
+}
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,7 +264,6 @@ const LIES: &[Lie] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::faults::{FaultKind, Faults, Rate};
 
     fn plan(seed: u64) -> Plan {
         Plan::new(Chance::new(seed), true, None)
@@ -343,20 +352,34 @@ mod tests {
 
     #[test]
     fn lies_can_be_read_and_keep_to_what_the_rules_assume() {
-        let settle_delay = Duration::from_secs(SETTLE_DELAY_S);
         let mut told = String::new();
         for n in 0..500 {
             let lies = plan(9).lies(n);
-            let faults = Faults::parse(&lies).expect("the simulated bank reads it");
-            let is_late = faults.rate(FaultKind::Late) != Rate::default();
-            let late = if is_late { faults.late } else { Duration::ZERO };
-            // Half of it is left for a machine that is slow.
-            assert!(late + faults.list_lag <= settle_delay / 2, "{lies}");
-            assert!(faults.key_life >= Duration::from_secs(1_800), "{lies}");
+            let mut faults = Faults::parse(&lies).expect("the simulated bank reads it");
+            assert!(keeps_to_what_is_assumed(&faults), "{lies}");
+            // Half of the settle delay is left for a machine that is slow.
+            faults.list_lag += Duration::from_secs(SETTLE_DELAY_S) / 2;
+            assert!(keeps_to_what_is_assumed(&faults), "{lies}");
             told.push_str(&lies);
         }
         for lie in LIES {
             assert!(told.contains(&format!(",{}=", lie.name)), "{}", lie.name);
+        }
+    }
+
+    #[test]
+    fn a_bank_that_forgets_or_is_too_late_is_none_that_is_assumed() {
+        for (lies, keeps) in [
+            ("", true),
+            ("lost=50%,late_ms=9000", true),
+            ("late=1%,late_ms=9000", false),
+            ("late=1%,late_ms=2000,list_lag_ms=2000", false),
+            ("list_lag_ms=3000", true),
+            ("key_life_s=1800", true),
+            ("key_life_s=0", false),
+        ] {
+            let faults = Faults::parse(lies).expect("faults");
+            assert_eq!(keeps_to_what_is_assumed(&faults), keeps, "{lies}");
         }
     }
 

@@ -11,9 +11,10 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use super::accounts::{Accounts, accounts};
 use super::evidence::{Case, End, Settling};
 use super::jobs::Kind;
-use super::judge::{Accounts, RULES, accounts, judge};
+use super::judge::{RULES, judge};
 use super::plan::Peer;
 use super::tested::{BREACHES_KEPT, Standing, Tested};
 use crate::domain::outcome::Status;

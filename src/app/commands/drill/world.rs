@@ -40,6 +40,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOK_ONE_IN: u64 = 2;
 /// After so many ends that nobody asked for, a round has seen enough.
 const WRONG_ENDS_MOST: usize = 10;
+/// After so many blows between which no payment was heard, none is to be expected: an outage or a pause
+/// lasts for two or three.
+const IDLE_MOST: u64 = 6;
 /// In a row, ends that mean no fault.
 const UNUSABLE_MOST: u64 = 200;
 /// What a request that is still on its way is waited for before the books are read.
@@ -74,6 +77,8 @@ pub(super) struct World<'a> {
     /// Calls of the bank when it was started.
     calls_at_start: u64,
     unusable_in_a_row: u64,
+    /// Blows in a row between which the bank heard no payment.
+    idle_blows: u64,
     /// Whether it was given up, because the process that pays does not stay alive.
     pub(super) gave_up: bool,
     pub(super) journal: Journal,
@@ -111,6 +116,7 @@ impl<'a> World<'a> {
             child: None,
             calls_at_start: 0,
             unusable_in_a_row: 0,
+            idle_blows: 0,
             gave_up: false,
             journal: Journal::default(),
             looks: Looks::default(),
@@ -118,9 +124,23 @@ impl<'a> World<'a> {
         })
     }
 
+    /// Whether there is nothing left to be hurt: what is open only waits to be asked about, which takes
+    /// longer than a process lives under fire.
+    pub(super) fn is_spent(&self) -> bool {
+        self.gave_up || self.idle_blows >= IDLE_MOST
+    }
+
     /// Changes the bank's lies where it is time, and deals the n-th blow. How the process that pays was
-    /// found before it fell.
+    /// found then.
     pub(super) async fn strike(&mut self, plan: &Plan, n: u64) -> Result<Found, Failure> {
+        let before = self.before_bank.calls();
+        let found = self.deal(plan, n).await?;
+        let was_idle = self.before_bank.calls() == before;
+        self.idle_blows = if was_idle { self.idle_blows + 1 } else { 0 };
+        Ok(found)
+    }
+
+    async fn deal(&mut self, plan: &Plan, n: u64) -> Result<Found, Failure> {
         if n.is_multiple_of(BLOWS_PER_WEATHER) {
             let lies = plan.lies(n / BLOWS_PER_WEATHER);
             self.bank.lie(&lies).await?;

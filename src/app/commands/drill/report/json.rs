@@ -1,10 +1,15 @@
 //! The report for programs: `tanda.drill.v1`.
+//!
+//! *What it promises.* The names of its fields stay; sums that 64 bits cannot hold are texts.
+//!
+//! *What it refuses to know.* Who reads it.
 
 use serde_json::{Map, Value, json};
 
 use super::{Record, version};
+use crate::app::commands::drill::accounts::Sum;
 use crate::app::commands::drill::jobs::Kind;
-use crate::app::commands::drill::judge::{RULES, Sum};
+use crate::app::commands::drill::judge::RULES;
 use crate::app::commands::drill::plan::Peer;
 use crate::app::commands::drill::tally::{Shown, Tally};
 
@@ -43,6 +48,7 @@ pub(in crate::app::commands::drill) fn json(record: &Record) -> Value {
         "invariants": invariants(tally),
         "open": open(tally),
         "assumed_of_the_bank": super::assumptions(),
+        "beyond_what_is_assumed": record.goes_beyond,
         "kept": record.kept,
         "settled_within_ms": millis(tally.longest_settling),
         "longest_stall_ms": millis(tally.longest_stall),

@@ -33,6 +33,8 @@ pub(super) struct Record {
     pub(super) tally: Tally,
     /// The folder of what was broken, where something was.
     pub(super) kept: Option<String>,
+    /// Whether the faults that were asked for go beyond what is taken for granted of a bank.
+    pub(super) goes_beyond: bool,
     /// The table of movements, where there is one.
     pub(super) table: Option<String>,
 }

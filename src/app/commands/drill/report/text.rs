@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use super::{OPENING, Record, assumptions, version};
+use crate::app::commands::drill::accounts::Sum;
 use crate::app::commands::drill::jobs::Kind;
-use crate::app::commands::drill::judge::{RULES, Sum};
+use crate::app::commands::drill::judge::RULES;
 use crate::app::commands::drill::plan::{Peer, SETTLE_DELAY_S};
 use crate::app::commands::drill::tally::{Shown, Tally};
 use crate::app::commands::drill::tested::{Standing, Tested};
@@ -33,6 +34,12 @@ pub(in crate::app::commands::drill) fn text(record: &Record) -> String {
     page.title("What was taken for granted of the bank");
     for assumption in assumptions() {
         page.line(&format!("  {assumption}"));
+    }
+    if record.goes_beyond {
+        page.line(
+            "  BUT the faults that were asked for with --faults go beyond this: what is broken below was to be \
+             expected, and shows that the drill sees it",
+        );
     }
     verdict(&mut page, record);
     page.0
