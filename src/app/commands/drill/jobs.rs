@@ -176,8 +176,9 @@ pub(super) fn messages(chance: &Chance, jobs: &[Job]) -> Vec<Message> {
             let copy = copy_of(chance, n, job);
             placed.push(((after(chance, "copy", n, count), 1 + n), copy));
         }
-        if chance.happens("contradicted", n, CONFLICTS_PER_CENT) {
-            let other = altered_job(job).unwrap_or_else(|| job.clone());
+        let other =
+            altered_job(job).filter(|_| chance.happens("contradicted", n, CONFLICTS_PER_CENT));
+        if let Some(other) = other {
             let body = wire::job::encode(&other);
             let conflict = message(Kind::Conflict, Some(other), body);
             placed.push(((after(chance, "conflict", n, count), 1 + n), conflict));

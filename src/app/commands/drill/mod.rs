@@ -280,8 +280,6 @@ impl Drill {
             counted
                 .context("the table of movements")
                 .map_err(unusable)?;
-            let jobs = u64::try_from(case.jobs.len()).unwrap_or(u64::MAX);
-            self.progress.jobs.fetch_add(jobs, Ordering::Relaxed);
             if tally.shown() == Shown::Broken {
                 // It is all that there is to find out by.
                 ground.keep();

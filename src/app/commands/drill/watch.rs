@@ -39,8 +39,6 @@ pub(super) struct Progress {
     pub(super) kills: AtomicU64,
     /// Stops, cuts and shut doors.
     pub(super) others: AtomicU64,
-    /// Jobs of the rounds that are over.
-    pub(super) jobs: AtomicU64,
     /// Whether the faults of this round are over.
     pub(super) settling: AtomicU64,
     /// The longest wait beyond its time, in milliseconds.

@@ -40,6 +40,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOK_ONE_IN: u64 = 2;
 /// After so many ends that nobody asked for, a round has seen enough.
 const WRONG_ENDS_MOST: usize = 10;
+/// Calls that a process which was killed may have left on their way: these are counted late.
+const CALLS_AT_ONCE: u64 = 16;
 /// After so many blows between which no payment was heard, none is to be expected: an outage or a pause
 /// lasts for two or three.
 const IDLE_MOST: u64 = 6;
@@ -76,6 +78,9 @@ pub(super) struct World<'a> {
     child: Option<Child>,
     /// Calls of the bank when it was started.
     calls_at_start: u64,
+    /// Whether the faults were over when it was started.
+    started_calm: bool,
+    is_calm: bool,
     unusable_in_a_row: u64,
     /// Blows in a row between which the bank heard no payment.
     idle_blows: u64,
@@ -115,6 +120,8 @@ impl<'a> World<'a> {
             arguments: payer.1,
             child: None,
             calls_at_start: 0,
+            started_calm: false,
+            is_calm: false,
             unusable_in_a_row: 0,
             idle_blows: 0,
             gave_up: false,
@@ -160,7 +167,7 @@ impl<'a> World<'a> {
             Blow::Stop { calls } => {
                 self.await_calls(calls).await?;
                 // Before its first call it may not listen to signals yet: the system would end it.
-                if self.before_bank.calls() > self.calls_at_start {
+                if self.before_bank.calls() > self.calls_at_start + CALLS_AT_ONCE {
                     self.stop().await
                 } else {
                     self.kill(false).await
@@ -223,6 +230,7 @@ impl<'a> World<'a> {
                 .map_err(unusable)?,
         );
         self.calls_at_start = self.before_bank.calls();
+        self.started_calm = self.is_calm;
         self.journal.starts += 1;
         Ok(())
     }
@@ -315,7 +323,9 @@ impl<'a> World<'a> {
         }
         let words = child.last_words();
         // In the middle of faults bank and broker may be out of reach; the ledger never is.
-        if code == Some(UNUSABLE) && !words.contains("ledger") {
+        let error = words.lines().rev().find(|line| line.starts_with("error:"));
+        let is_of_ledger = error.is_some_and(|error| error.contains("ledger"));
+        if code == Some(UNUSABLE) && !is_of_ledger && !self.started_calm {
             self.journal.ended_unusable += 1;
             self.unusable_in_a_row += 1;
             if self.unusable_in_a_row < UNUSABLE_MOST {
@@ -349,7 +359,7 @@ impl<'a> World<'a> {
             proxy.cut_nothing();
             proxy.shut(false);
         }
-        self.unusable_in_a_row = 0;
+        self.is_calm = true;
         self.progress.settling.store(1, Ordering::Relaxed);
         Ok(())
     }
