@@ -104,8 +104,8 @@ const VENDORS: &[Vendor] = &[
     },
     Vendor {
         name: "rustix",
-        rooms: &["ledger", "bank"],
-        instead: "the ledger says how much room it has, and the bank whose its token file is",
+        rooms: &["ledger", "bank", "app/commands/drill/child.rs"],
+        instead: "the ledger says how much room it has, the bank whose its token file is, and a drill stops what it started",
     },
     Vendor {
         name: "governor",

@@ -89,6 +89,18 @@ impl BrokerSettings {
         })
     }
 
+    /// Host and port.
+    #[must_use]
+    pub fn address(&self) -> (&str, u16) {
+        (&self.uri.authority.host, self.uri.authority.port)
+    }
+
+    /// Whether what travels is encrypted: then the host must be who its certificate says.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.uri.scheme == AMQPScheme::AMQPS
+    }
+
     /// Host, port and virtual host, for people.
     #[must_use]
     pub fn place(&self) -> String {

@@ -17,7 +17,7 @@ use crate::wire::job::Unreadable;
 use crate::wire::outcome::OutcomeMessage;
 
 /// On disk, not in memory alone.
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 /// The header of W3C trace context.
 const TRACEPARENT: &str = "traceparent";
 /// The header that says that an outcome had been published before.
@@ -174,7 +174,7 @@ fn cut(text: &str) -> &str {
     text.get(..fits).unwrap_or_default()
 }
 
-fn text_of(value: &AMQPValue) -> Option<String> {
+pub(super) fn text_of(value: &AMQPValue) -> Option<String> {
     if let AMQPValue::LongString(text) = value {
         return String::from_utf8(text.as_bytes().to_vec()).ok();
     }
@@ -188,7 +188,7 @@ fn text_of(value: &AMQPValue) -> Option<String> {
     clippy::wildcard_enum_match_arm,
     reason = "whatever is no whole number is none, also what lapin may know in future"
 )]
-fn whole_of(value: &AMQPValue) -> Option<u64> {
+pub(super) fn whole_of(value: &AMQPValue) -> Option<u64> {
     match *value {
         AMQPValue::ShortShortInt(number) => u64::try_from(number).ok(),
         AMQPValue::ShortShortUInt(number) => Some(number.into()),

@@ -4,7 +4,8 @@
 //! exchanges and bindings, declared, checked and shown. [`source`]: jobs from their queue, through a
 //! [`session`] on a connection with the [`lock`]. [`sink`]: outcomes to theirs, and dead letters.
 //! [`producer`]: jobs to their queue. [`publisher`]: confirmed publishing. [`message`]: what stands in
-//! a message besides its body. [`acks`]: which deliveries may be acknowledged together.
+//! a message besides its body. [`acks`]: which deliveries may be acknowledged together. [`rehearsal`]:
+//! queues of a drill's own, filled, read to their end and removed.
 //!
 //! *What it promises.* Two connections, one consuming and one publishing, because a broker that is
 //! short of memory stops every frame of a connection that publishes, acknowledgements too. Each is
@@ -21,6 +22,7 @@ mod lock;
 pub mod message;
 pub mod producer;
 pub mod publisher;
+pub mod rehearsal;
 mod session;
 pub mod sink;
 pub mod source;
@@ -30,6 +32,7 @@ pub use self::broker::{Broker, BrokerSettings, Link};
 pub use self::error::AmqpError;
 pub use self::producer::Producer;
 pub use self::publisher::{PublishError, Publisher};
+pub use self::rehearsal::Rehearsal;
 pub use self::sink::QueueSink;
 pub use self::source::QueueSource;
 pub use self::topology::{Names, Topology};

@@ -6,6 +6,8 @@
 //!
 //! *What it refuses to know.* What the messages are.
 
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable};
@@ -89,6 +91,8 @@ pub struct Exchange {
     pub name: String,
     /// `direct` or `topic`.
     pub kind: &'static str,
+    /// Whether it goes with its last binding.
+    pub passes: bool,
 }
 
 /// A queue that there must be.
@@ -129,6 +133,7 @@ impl Topology {
         let exchange = |name: &String, kind| Exchange {
             name: name.clone(),
             kind,
+            passes: false,
         };
         let queue = |name: &String, more: Vec<(&'static str, Argument)>| Queue {
             name: name.clone(),
@@ -169,6 +174,22 @@ impl Topology {
                 binding(&names.dead_exchange, &names.dead_queue, "#"),
             ],
         }
+    }
+
+    /// The same for queues of the moment: each goes by itself once nobody has used it for so long, and
+    /// the exchanges with them.
+    #[must_use]
+    pub fn passing(names: &Names, unused: Duration) -> Self {
+        let mut topology = Self::new(names, None);
+        let unused_ms = i64::try_from(unused.as_millis()).unwrap_or(i64::MAX);
+        for queue in &mut topology.queues {
+            let expires = ("x-expires", Argument::Number(unused_ms));
+            queue.arguments.push(expires);
+        }
+        for exchange in &mut topology.exchanges {
+            exchange.passes = true;
+        }
+        topology
     }
 
     /// Makes what is missing; what is there must be as it is wanted.
@@ -273,6 +294,7 @@ async fn look_at_exchange(
     let options = ExchangeDeclareOptions {
         passive: look == Look::Find,
         durable: true,
+        auto_delete: exchange.passes,
         ..ExchangeDeclareOptions::default()
     };
     let name = exchange.name.as_str();
@@ -377,6 +399,15 @@ mod tests {
                 .contains(&("x-max-length", Argument::Number(7)))
         );
         assert!(names.is_ours("pagos") && !names.is_ours("tanda.jobs"));
+        let passing = Topology::passing(&names, Duration::from_secs(2));
+        let expires = ("x-expires", Argument::Number(2_000));
+        assert!(
+            passing
+                .queues
+                .iter()
+                .all(|queue| queue.arguments.contains(&expires))
+        );
+        assert!(passing.exchanges.iter().all(|exchange| exchange.passes));
         assert_eq!(names.lock_queue(), "pagos-lock");
         assert_eq!(Names::default().lock_queue(), "tanda.lock");
     }

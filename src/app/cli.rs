@@ -60,6 +60,7 @@ The same file can be run as often as you like: what is done is never done again.
 use super::commands::cancel::CancelArgs;
 use super::commands::dead::DeadCommand;
 use super::commands::doctor::DoctorArgs;
+use super::commands::drill::{self, DrillArgs};
 use super::commands::enqueue::EnqueueArgs;
 use super::commands::explain::ExplainArgs;
 use super::commands::ledger::LedgerCommand;
@@ -79,6 +80,9 @@ pub(super) struct Cli {
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) log: LogArgs,
+    /// End at once when stdin does: for programs that start this one and may die
+    #[arg(long, global = true, hide = true)]
+    pub(super) ends_with_stdin: bool,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -152,6 +156,9 @@ pub(super) enum Command {
     /// List what nobody will retry by itself, run it again, or put it aside
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Kill, cut and lie to this program on purpose, against a simulated bank, and judge by its books
+    #[command(after_help = drill::EXAMPLES)]
+    Drill(DrillArgs),
     /// Run the simulated bank as a server
     Simulator(SimulatorArgs),
     /// Print the idempotency key of a job, as the bank gets it

@@ -239,7 +239,7 @@ pub(super) fn broker(config: &Config) -> Result<Broker, Failure> {
 }
 
 /// The URL in this file, which has a password in it.
-fn url_in(path: &Path) -> Result<String, Failure> {
+pub(super) fn url_in(path: &Path) -> Result<String, Failure> {
     let read = read_secret(path).map(|url| url.expose_secret().to_owned());
     read.map_err(|error| {
         let error = anyhow::Error::new(error).context(format!("amqp.url_file {}", path.display()));

@@ -20,6 +20,7 @@ mod pauses;
 mod prompt;
 mod signals;
 mod streams;
+mod tether;
 mod words;
 
 use std::path::Path;
@@ -43,6 +44,9 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
+    if cli.ends_with_stdin {
+        tether::hold();
+    }
     let flags = cli.log.flags();
     log::begin(config::Config::log(cli.config.as_deref(), flags));
     panics::tell_in_a_line();
@@ -101,6 +105,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Command::Pause(args) => commands::pause::pause(&load(config)?, args).await,
             Command::Resume(args) => commands::pause::resume(&load(config)?, args).await,
             Command::Dead(command) => commands::dead::dead(&load(config)?, command).await,
+            Command::Drill(args) => commands::drill::drill(args).await,
             Command::Simulator(args) => commands::simulator::simulator(args).await,
             Command::Key(args) => commands::key::key(config, &args),
             Command::Config(args) => commands::config::config(config, cli.log.flags(), &args),

@@ -9,9 +9,10 @@ use csv::StringRecord;
 
 use super::ReadingRules;
 use super::check::Checked;
-use super::header::Delimiter;
+use super::header::{Delimiter, RESULT_COLUMNS};
 use super::refusal::FilesError;
 use super::replay::{Replay, RowContent};
+use super::results::RowResult;
 use super::spool::Spool;
 use crate::domain::job::Job;
 
@@ -24,6 +25,18 @@ pub struct Layout {
     pub(super) names: Vec<String>,
     /// For each original column, whether it is written back: those of an earlier result are not.
     pub(super) kept: Vec<bool>,
+}
+
+impl Layout {
+    /// What an earlier run wrote beside this row; all empty where this is no result file.
+    #[must_use]
+    pub fn result_in(&self, row: &OriginalRow) -> RowResult {
+        RowResult::from_cells(RESULT_COLUMNS.map(|column| {
+            let place = self.names.iter().position(|name| name == column);
+            let cell = place.and_then(|place| row.record.get(place));
+            cell.unwrap_or_default().to_owned()
+        }))
+    }
 }
 
 /// A row to write back.

@@ -90,6 +90,30 @@ impl RowResult {
         }
     }
 
+    /// What these cells say, in the order of the columns.
+    pub(super) fn from_cells(cells: [String; RESULT_COLUMNS.len()]) -> Self {
+        let [
+            status,
+            reason,
+            bank_code,
+            bank_log_id,
+            operation_id,
+            key,
+            generation,
+            settled_at,
+        ] = cells;
+        Self {
+            status,
+            reason,
+            bank_code,
+            bank_log_id,
+            operation_id,
+            key,
+            generation,
+            settled_at,
+        }
+    }
+
     /// The cells, in the order of the columns.
     fn cells(&self) -> [&str; RESULT_COLUMNS.len()] {
         [
@@ -212,5 +236,7 @@ mod tests {
                 "2026-11-24T00:00:00.000Z"
             ]
         );
+        let read = RowResult::from_cells(result.cells().map(str::to_owned));
+        assert_eq!(read, result);
     }
 }

@@ -75,6 +75,13 @@ impl Condition {
     }
 }
 
+/// Whether the simulated bank knows this card. Of one that it does not know it tells nothing, so that
+/// nobody can learn from it what became of a payment.
+#[must_use]
+pub fn knows_card(card_id: &CardId) -> bool {
+    Condition::of(card_id) != Condition::Unknown
+}
+
 struct Card {
     balance_minor: i64,
     /// Places in [`Books::operations`], oldest first.
@@ -290,6 +297,7 @@ impl Books {
                 continue;
             }
             let movement = Movement {
+                serial: u64::try_from(place).unwrap_or(u64::MAX).saturating_add(1),
                 id: self.operation_id(place),
                 card_id: performed.card_id.to_string(),
                 operation: performed.operation.as_str().to_owned(),

@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
+pub use books::knows_card;
 pub use exchange::{Act, Answer, Reply, Request};
 pub use report::{EntityReport, Movement, Report, Requests, Total};
 

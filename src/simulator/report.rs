@@ -51,6 +51,8 @@ pub struct EntityReport {
 /// One movement of money. `Debug` leaves the card out (I12).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Movement {
+    /// Its place among all movements, from 1: several can fall into one millisecond.
+    pub serial: u64,
     /// The `cbo_…` id.
     pub id: String,
     /// The card, whole.
@@ -66,6 +68,7 @@ pub struct Movement {
 impl fmt::Debug for Movement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Movement")
+            .field("serial", &self.serial)
             .field("id", &self.id)
             .field("operation", &self.operation)
             .field("amount", &self.amount)
@@ -168,6 +171,7 @@ mod tests {
 
     fn movement(operation: &str, minor: i64) -> Movement {
         Movement {
+            serial: 1,
             id: "cbo_1".to_owned(),
             card_id: "car_5tgliBmzjZ6mpQPRbQjfKj".to_owned(),
             operation: operation.to_owned(),

@@ -352,8 +352,12 @@ fn a_late_request_is_applied_when_it_is_due_and_only_if_nobody_came_before() {
         (report.movements("A"), report.movements("B"), report.late),
         (1, 1, 0)
     );
-    let operation = &report.entities["A"].operations[0];
-    assert_eq!(operation.performed_at, at(5).to_string());
+    let (a, b) = (
+        &report.entities["A"].operations[0],
+        &report.entities["B"].operations[0],
+    );
+    assert_eq!(a.performed_at, at(5).to_string());
+    assert_eq!((b.serial, a.serial), (1, 2), "as they were applied");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bad_input;
 mod cluster;
 mod commands;
+mod drill;
 mod faults;
 mod flow;
 mod order;

@@ -20,6 +20,8 @@ pub(super) const LINE_EVERY: Duration = Duration::from_secs(10);
 /// While rows flow. The message has lines of its own, so that nothing is cut off where a terminal
 /// is narrow.
 const FLOWING: &str = "{bar:30} {pos}/{len} rows  {rate}  {eta} left\n{msg}";
+/// What takes a time that is known.
+const LASTING: &str = "{bar:30} {pos} of {len} s\n{msg}";
 /// While they are held: a rate and an end would be guesses.
 const HELD: &str = "{bar:30} {pos}/{len} rows\n{msg}";
 
@@ -33,12 +35,21 @@ pub(super) struct Bar {
 impl Bar {
     /// Shows one over so many rows.
     pub(super) fn show(rows: u64) -> Self {
-        let drawn = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr());
+        Self::begin(rows, FLOWING, HELD)
+    }
+
+    /// Shows one over so many seconds.
+    pub(super) fn over_seconds(seconds: u64) -> Self {
+        Self::begin(seconds, LASTING, LASTING)
+    }
+
+    fn begin(length: u64, flowing: &str, held: &str) -> Self {
+        let drawn = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
         show_bar(Some(drawn.clone()));
         Self {
             drawn,
-            flowing: style(FLOWING),
-            held: style(HELD),
+            flowing: style(flowing),
+            held: style(held),
         }
     }
 
@@ -75,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_bar_has_a_template_that_can_be_drawn() {
-        for template in [FLOWING, HELD] {
+        for template in [FLOWING, HELD, LASTING] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

@@ -14,6 +14,7 @@ pub(super) mod config;
 mod confirm;
 pub(super) mod dead;
 pub(super) mod doctor;
+pub(super) mod drill;
 pub(super) mod enqueue;
 mod expect;
 pub(super) mod explain;
