@@ -366,7 +366,9 @@ fn later_commands(desk: &Desk) -> Vec<Vec<String>> {
         &["ledger", "accept-loss", "--by", "Ana"],
         &["ledger", "accept-loss", "--by", "Ana", "--yes", "--json"],
         &["drill", "--for", "1s", "--jobs", "20", "--seed", "3"],
-        &["drill", "--for", "1s", "--jobs", "20", "--seed", "3", "--json"],
+        &[
+            "drill", "--for", "1s", "--jobs", "20", "--seed", "3", "--json",
+        ],
         &["simulator", "--listen", "0.0.0.0:0"],
         &["key", "E-1"],
         &["completions", "bash"],
