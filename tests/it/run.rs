@@ -172,7 +172,7 @@ fn without_consent_nothing_is_sent() {
 }
 
 #[test]
-fn a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
+fn f39_a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
     let bank = SimulatorProcess::start("");
     let desk = Desk::at(&bank.url);
     let file = desk.write("pay.csv", &payroll(20));
@@ -200,7 +200,7 @@ fn a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
 }
 
 #[test]
-fn one_changed_row_is_a_conflict_and_is_not_sent() {
+fn f39_one_changed_row_is_a_conflict_and_is_not_sent() {
     let bank = SimulatorProcess::start("");
     let desk = Desk::at(&bank.url);
     let file = desk.write("pay.csv", &payroll(3));
@@ -394,4 +394,28 @@ fn i9_an_outage_in_the_middle_costs_no_row() {
     );
     let asked = bank.operations_heard();
     assert!(asked <= 2_050, "{asked} calls for 2,000 rows");
+}
+
+#[test]
+fn f43_i1_i10_killed_runs_pay_once_and_close() {
+    let run = Command::new(project("scripts/kill"))
+        .args(["--tanda", env!("CARGO_BIN_EXE_tanda")])
+        .args([
+            "--rows",
+            "1500",
+            "--kills",
+            "6",
+            "--longest",
+            "0.5",
+            "--seed",
+            "7",
+        ])
+        .output()
+        .expect("the script starts");
+    assert!(run.status.success(), "{}", said(&run));
+    assert!(
+        String::from_utf8_lossy(&run.stdout).contains("0 violations"),
+        "{}",
+        said(&run)
+    );
 }

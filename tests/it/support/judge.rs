@@ -419,17 +419,24 @@ pub(crate) async fn let_pass(time: Duration) {
 thread_local! {
     static START: Instant = Instant::now();
     static JUMPED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static SET_BACK: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// The wall clock of a paused test: it moves with tokio's, and as it is made to jump.
 pub(crate) fn wall_now() -> Timestamp {
     let since_start = START.with(Instant::elapsed) + JUMPED.get();
-    Timestamp::from_millis(1_795_000_000_000).plus(since_start)
+    let at = Timestamp::from_millis(1_795_000_000_000).plus(since_start);
+    at.minus(SET_BACK.get())
 }
 
 /// The machine slept for so long: its wall clock went on, its monotonic clock stood still.
 pub(crate) fn wall_jumps(forward: Duration) {
     JUMPED.set(JUMPED.get() + forward);
+}
+
+/// Somebody set the wall clock back by so much.
+pub(crate) fn wall_is_set_back(by: Duration) {
+    SET_BACK.set(SET_BACK.get() + by);
 }
 
 #[derive(Clone, Copy)]
