@@ -395,27 +395,3 @@ fn i9_an_outage_in_the_middle_costs_no_row() {
     let asked = bank.operations_heard();
     assert!(asked <= 2_050, "{asked} calls for 2,000 rows");
 }
-
-#[test]
-fn f43_i1_i10_killed_runs_pay_once_and_close() {
-    let run = Command::new(project("scripts/kill"))
-        .args(["--tanda", env!("CARGO_BIN_EXE_tanda")])
-        .args([
-            "--rows",
-            "1500",
-            "--kills",
-            "6",
-            "--longest",
-            "0.5",
-            "--seed",
-            "7",
-        ])
-        .output()
-        .expect("the script starts");
-    assert!(run.status.success(), "{}", said(&run));
-    assert!(
-        String::from_utf8_lossy(&run.stdout).contains("0 violations"),
-        "{}",
-        said(&run)
-    );
-}

@@ -19,15 +19,12 @@ const ON_BROKEN_DISKS: &str = "its test comes with the faults of disks";
 
 /// Rows without a test, each with the reason.
 const WITHOUT_A_TEST: &[(&str, &str)] = &[
-    ("f1", ON_BROKEN_DISKS),
     ("f2", ON_BROKEN_DISKS),
     ("f3", AT_CRASH_POINTS),
     ("f4", AT_CRASH_POINTS),
     ("f5", AT_CRASH_POINTS),
     ("f6", AT_CRASH_POINTS),
     ("f21", ON_BROKEN_DISKS),
-    ("f22", ON_BROKEN_DISKS),
-    ("f23", ON_BROKEN_DISKS),
     ("f24", ON_BROKEN_DISKS),
     ("f25", NO_SHARED_LEDGER),
     ("f26", NO_SHARED_LEDGER),
