@@ -14,16 +14,10 @@ const NO_CONSOLE: &str = "the console does not exist";
 const NO_SHARED_LEDGER: &str = "the shared ledger in Postgres does not exist";
 const NO_DROP_FOLDER: &str = "the drop folder does not exist";
 const NO_RELEASE: &str = "there is no release yet: what it must have comes with it";
-const AT_CRASH_POINTS: &str = "its test comes with the crash points of the real worker";
 const ON_BROKEN_DISKS: &str = "its test comes with the faults of disks";
 
 /// Rows without a test, each with the reason.
 const WITHOUT_A_TEST: &[(&str, &str)] = &[
-    ("f2", ON_BROKEN_DISKS),
-    ("f3", AT_CRASH_POINTS),
-    ("f4", AT_CRASH_POINTS),
-    ("f5", AT_CRASH_POINTS),
-    ("f6", AT_CRASH_POINTS),
     ("f21", ON_BROKEN_DISKS),
     ("f24", ON_BROKEN_DISKS),
     ("f25", NO_SHARED_LEDGER),

@@ -269,16 +269,15 @@ impl TheBank {
         let job: Option<usize> = request.name.get(1..).and_then(|it| it.parse().ok());
         let is_bad = job.and_then(|job| self.plan.refused.get(job).copied());
         let refusal = books.refusal(request, at_ms, is_bad == Some(true) || refuses);
-        let lies = self.sabotage == Sabotage::BankRefusesWhatItPaid && at_ms % 4 == 0;
-        let answer = match refusal {
-            Some(code) => Answer::Refused(code),
-            None => {
-                books.move_money(request, at_ms, at_ms + lag_ms);
-                if others {
-                    books.move_of_others(request, at_ms, at_ms + lag_ms);
-                }
-                Answer::Accepted
+        let lies = self.sabotage == Sabotage::BankRefusesWhatItPaid && at_ms.is_multiple_of(4);
+        let answer = if let Some(code) = refusal {
+            Answer::Refused(code)
+        } else {
+            books.move_money(request, at_ms, at_ms + lag_ms);
+            if others {
+                books.move_of_others(request, at_ms, at_ms + lag_ms);
             }
+            Answer::Accepted
         };
         let is_kept = answer == Answer::Accepted || self.plan.caches_refusals;
         if is_kept {

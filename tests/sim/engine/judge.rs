@@ -170,9 +170,9 @@ impl Judged<'_> {
     fn judge_reason(&self, name: &str, body: &[u8]) {
         let told = tanda::wire::outcome::OutcomeMessage::decode(body).expect("our own message");
         let reason = told.reason.unwrap_or_default();
-        let job = |blow: &Blow| match blow {
-            Blow::Cancel(job) => self.plan.jobs.get(*job),
-            _ => None,
+        let job = |blow: &Blow| {
+            let Blow::Cancel(job) = blow else { return None };
+            self.plan.jobs.get(*job)
         };
         let cancelled = || {
             let mut blows = self.plan.blows.iter().filter_map(|(_, blow)| job(blow));

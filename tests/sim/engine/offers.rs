@@ -330,21 +330,19 @@ impl Broker {
     }
 
     fn goes_back(&mut self, place: u64, sabotage: Sabotage) {
-        match sabotage {
-            Sabotage::QueueForgets => {
-                self.messages.remove(&place);
-            }
-            Sabotage::QueueLosesOrder => {
-                if let Some(put) = self.messages.remove(&place) {
-                    let last = self.next_place;
-                    self.next_place += 1;
-                    self.messages.insert(last, put);
-                    self.ready.insert(last);
-                }
-            }
-            _ => {
-                self.ready.insert(place);
-            }
+        if sabotage == Sabotage::QueueForgets {
+            self.messages.remove(&place);
+            return;
+        }
+        if sabotage != Sabotage::QueueLosesOrder {
+            self.ready.insert(place);
+            return;
+        }
+        if let Some(put) = self.messages.remove(&place) {
+            let last = self.next_place;
+            self.next_place += 1;
+            self.messages.insert(last, put);
+            self.ready.insert(last);
         }
     }
 }

@@ -36,6 +36,18 @@ pub(super) enum Sources {
     Both,
 }
 
+impl Sources {
+    fn draw(chance: &mut Chance) -> Self {
+        chance.pick(&[
+            Self::Queue,
+            Self::Queue,
+            Self::Queue,
+            Self::File,
+            Self::Both,
+        ])
+    }
+}
+
 /// What a producer puts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
@@ -149,13 +161,7 @@ impl Plan {
         let late_max_ms = chance.between(1, settle_ms - 2);
         let lag_max_ms = chance.up_to(settle_ms - 1 - late_max_ms);
         let faults_until_ms = settle_ms * chance.pick(&[3, 8, 8, 20, 40]);
-        let sources = chance.pick(&[
-            Sources::Queue,
-            Sources::Queue,
-            Sources::Queue,
-            Sources::File,
-            Sources::Both,
-        ]);
+        let sources = Sources::draw(chance);
         let cards = usize::try_from(chance.magnitude(CARDS_MAX)).expect("few");
         let many = if chance.up_to(15) == 0 {
             JOBS_MAX - JOBS_FEW

@@ -69,6 +69,10 @@ struct Process {
     asked_to_stop: bool,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the world"
+)]
 struct World {
     scene: Scene,
     plan: Arc<Plan>,
@@ -311,7 +315,7 @@ impl World {
             .plan
             .runs_again
             .then(ana)
-            .filter(|_| life % 2 == 0 && !self.calm);
+            .filter(|_| life.is_multiple_of(2) && !self.calm);
         let (settings, source): (_, Box<dyn Source>) = if of_file {
             let source = self.offers.file(life, again);
             (self.plan.file_settings(), Box::new(source))
@@ -348,10 +352,9 @@ impl World {
     async fn kill(&mut self) {
         self.scene.count(|it| it.kills += 1);
         self.scene.end_lives();
-        for process in [self.process.take(), self.rival.take()] {
-            if let Some(mut process) = process {
-                process.task.shutdown().await;
-            }
+        let both = [self.process.take(), self.rival.take()];
+        for mut process in both.into_iter().flatten() {
+            process.task.shutdown().await;
         }
         self.is_gone();
         self.start_again();
@@ -544,11 +547,10 @@ impl World {
             };
             judged.judge().await;
         }
-        for process in [self.process.take(), self.rival.take()] {
-            if let Some(mut process) = process {
-                self.scene.end_lives();
-                process.task.shutdown().await;
-            }
+        let both = [self.process.take(), self.rival.take()];
+        for mut process in both.into_iter().flatten() {
+            self.scene.end_lives();
+            process.task.shutdown().await;
         }
         let (jobs, now) = (self.plan.jobs.len(), self.scene.now());
         self.scene.count(|it| {
