@@ -1,5 +1,7 @@
 //! What happened in worlds, for the report: a proof without trouble proves nothing.
 
+use crate::campaign::Tally;
+
 /// Counts over one world or many.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
@@ -56,8 +58,15 @@ impl Figures {
         ]
     }
 
-    /// Adds those of another.
-    pub(crate) const fn add(&mut self, other: &Self) {
+    /// What never happened.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let never = self.named().into_iter().filter(|(_, count)| *count == 0);
+        never.map(|(name, _)| name).collect()
+    }
+}
+
+impl Tally for Figures {
+    fn add(&mut self, other: &Self) {
         self.worlds += other.worlds;
         self.steps += other.steps;
         self.calls += other.calls;
@@ -80,12 +89,6 @@ impl Figures {
         self.rejected += other.rejected;
         self.not_sent += other.not_sent;
         self.person_needed += other.person_needed;
-    }
-
-    /// What never happened.
-    pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let never = self.named().into_iter().filter(|(_, count)| *count == 0);
-        never.map(|(name, _)| name).collect()
     }
 }
 

@@ -22,6 +22,7 @@ mod cast;
 mod engine;
 mod exhaustive;
 mod figures;
+mod judge;
 mod ledger;
 mod mutant;
 mod oracle;
@@ -33,9 +34,12 @@ mod world;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use campaign::{Campaign, Judge, failure, replay};
+use campaign::{Campaign, Report};
 use exhaustive::{Beginning, Walk};
+use figures::Figures;
+use judge::{Judge, failure, replay};
 use mutant::Mutant;
+use oracle::Violation;
 use tanda::domain::progress::Rules;
 use tanda::domain::schedule::AskTimes;
 
@@ -45,6 +49,10 @@ const SEEDS: u64 = 50_000;
 const DEPTH: u32 = 8;
 /// Each breaker of rules must be caught within this many worlds.
 const SEEDS_TO_CATCH: u64 = 400_000;
+/// Worlds that a thread takes at once.
+const CHUNK: u64 = 2_048;
+/// So many worlds that break a rule are told of before the others are given up.
+const BROKEN_TO_TELL: usize = 12;
 
 #[expect(
     clippy::disallowed_methods,
@@ -65,14 +73,15 @@ fn threads() -> usize {
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
 }
 
-fn campaign(mutant: Mutant, judge: Judge) -> Campaign {
+/// The campaign that the command line asks for, with so many seeds where it says nothing.
+fn campaign(seeds: u64) -> Campaign {
     Campaign {
-        mutant,
-        judge,
         from: number("TANDA_FROM").unwrap_or(0),
-        seeds: number("TANDA_SEEDS").unwrap_or(SEEDS),
+        seeds: number("TANDA_SEEDS").unwrap_or(seeds),
+        chunk: CHUNK,
         threads: threads(),
         at_most: number("TANDA_SECONDS").map(Duration::from_secs),
+        most_broken: BROKEN_TO_TELL,
     }
 }
 
@@ -80,13 +89,14 @@ fn campaign(mutant: Mutant, judge: Judge) -> Campaign {
 /// moved is called unmoved, nothing is lost, and all settles once faults stop. Each world is one seed.
 #[test]
 fn i1_i4_i5_i8_i13_i14_hold_in_every_seeded_world() {
-    let campaign = campaign(Mutant::None, Judge::Procedure);
-    let report = campaign.run();
-    eprintln!("{} s: {}", report.took.as_secs(), report.figures);
-    if let Some((seed, _)) = report.broken {
-        panic!("{}", failure(seed, Mutant::None, Judge::Procedure));
+    let report: Report<Figures, Violation> =
+        campaign(SEEDS).run(|seed| Judge::Procedure.run(seed, Mutant::None));
+    if let Some((seed, _)) = report.broken.first_key_value() {
+        let others: Vec<_> = report.broken.keys().skip(1).collect();
+        let story = failure(*seed, Mutant::None, Judge::Procedure);
+        panic!("{story}\nand so do those of {others:?}");
     }
-    let missing = report.figures.missing();
+    let missing = report.tally.missing();
     assert!(
         missing.is_empty(),
         "worlds without {missing:?} prove nothing"
@@ -185,12 +195,13 @@ fn survivors(mutants: &[Mutant], judge: Judge) -> Vec<Mutant> {
         let campaign = Campaign {
             seeds: SEEDS_TO_CATCH,
             at_most: None,
-            ..campaign(mutant, judge)
+            most_broken: 1,
+            ..campaign(SEEDS)
         };
-        let report = campaign.run();
+        let report: Report<Figures, Violation> = campaign.run(|seed| judge.run(seed, mutant));
         let name = mutant.number().unwrap_or("   ");
-        match report.broken {
-            Some((seed, broken)) => {
+        match report.broken.first_key_value() {
+            Some((&seed, broken)) => {
                 let needed = seed - campaign.from + 1;
                 eprintln!(
                     "{name:<4} {mutant:?}: {needed} seeds, {}: {}\n     {}",

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::fault::Fault;
+use crate::campaign::Tally;
 
 /// Counts of one world, or of many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,22 @@ impl Figures {
         ]
     }
 
-    pub(super) fn add(&mut self, one: &Self) {
+    /// What never happened, of all that is counted.
+    pub(super) fn absent(&self) -> Vec<String> {
+        let named = self
+            .named()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count));
+        let faults = Fault::ALL
+            .iter()
+            .map(|&it| (format!("{it:?}"), self.of_fault(it)));
+        let none = named.chain(faults).filter(|(_, count)| *count == 0);
+        none.map(|(name, _)| name).collect()
+    }
+}
+
+impl Tally for Figures {
+    fn add(&mut self, one: &Self) {
         self.worlds += one.worlds;
         self.jobs += one.jobs;
         self.steps += one.steps;
@@ -99,19 +115,6 @@ impl Figures {
         for (sum, count) in self.faults.iter_mut().zip(&one.faults) {
             *sum += count;
         }
-    }
-
-    /// What never happened, of all that is counted.
-    pub(super) fn absent(&self) -> Vec<String> {
-        let named = self
-            .named()
-            .into_iter()
-            .map(|(name, count)| (name.to_owned(), count));
-        let faults = Fault::ALL
-            .iter()
-            .map(|&it| (format!("{it:?}"), self.of_fault(it)));
-        let none = named.chain(faults).filter(|(_, count)| *count == 0);
-        none.map(|(name, _)| name).collect()
     }
 }
 
