@@ -280,6 +280,7 @@ const MODULE_LINES_WITHOUT_PROMISE: usize = 60;
 const PROMISE: &str = "What it promises";
 const REFUSAL: &str = "What it refuses to know";
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
+const CORRECTNESS: &str = "docs/correctness.md";
 const ARCHITECTURE_LINES_MAX: usize = 250;
 const INVARIANTS: u32 = 14;
 
@@ -326,12 +327,20 @@ fn all_faults(tree: &[File]) -> Vec<String> {
     faults.extend(hooks_by_default(tree));
     faults.extend(vendors_without_a_room(tree));
     faults.extend(invariants(tree));
+    faults.extend(claims(tree));
     faults
 }
 
 fn read_tree(root: &Path) -> Vec<File> {
     let mut tree = Vec::new();
-    for name in ["src", "tests", "benches", ARCHITECTURE, "Cargo.toml"] {
+    for name in [
+        "src",
+        "tests",
+        "benches",
+        ARCHITECTURE,
+        CORRECTNESS,
+        "Cargo.toml",
+    ] {
         read_into(root, &root.join(name), &mut tree);
     }
     tree.sort();
@@ -756,6 +765,44 @@ fn invariant_fault(entry: &str, tests: &BTreeSet<String>, tree: &[File]) -> Opti
         .iter()
         .find(|name| !tests.contains(**name))
         .map(|name| format!("names the test `{name}`, which does not exist: an invariant without a test is a wish"))
+}
+
+/// Every claim of `docs/correctness.md` is a row of a table whose last cell names a test that exists.
+fn claims(tree: &[File]) -> Vec<String> {
+    let Some((_, text)) = tree.iter().find(|(path, _)| path == CORRECTNESS) else {
+        return vec![format!(
+            "{CORRECTNESS} does not exist: say why a payment moves once"
+        )];
+    };
+    let tests = test_names(tree);
+    let mut faults = Vec::new();
+    let mut is_head = true;
+    for line in text.lines() {
+        if !line.starts_with('|') {
+            is_head = true;
+            continue;
+        }
+        let is_claim = !is_head && !line.starts_with("|---");
+        is_head = false;
+        if !is_claim {
+            continue;
+        }
+        let cell = line.trim_end_matches('|').rsplit('|').next();
+        let named: Vec<&str> = cell
+            .unwrap_or_default()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        if named.is_empty() {
+            faults.push(format!("{CORRECTNESS}: no test is named in: {line}"));
+        }
+        let unknown = named.into_iter().filter(|name| !tests.contains(*name));
+        faults.extend(unknown.map(|name| {
+            format!("{CORRECTNESS} names the test `{name}`, which does not exist: name the one that shows the claim")
+        }));
+    }
+    faults
 }
 
 fn test_names(tree: &[File]) -> BTreeSet<String> {
@@ -1275,6 +1322,24 @@ fn what_users_get_has_no_hook_in_it() {
     assert!(hooks_by_default(&manifest("[features]\ncrash-points = []\n")).is_none());
     let default = "[features]\ndefault = [\"crash-points\"]\n";
     assert!(hooks_by_default(&manifest(default)).is_some());
+}
+
+#[test]
+fn a_claim_without_a_test_is_a_fault() {
+    let faults = |row: &str| {
+        let page = format!("text\n\n| claim | shown by |\n|---|---|\n{row}\n");
+        let tests = "#[test]\nfn it_holds() {\n";
+        claims(&[
+            ("docs/correctness.md".to_owned(), page),
+            ("tests/a.rs".to_owned(), tests.to_owned()),
+        ])
+        .len()
+    };
+    assert_eq!(faults("| a | `it_holds` |"), 0);
+    assert_eq!(faults("| a | `it_holds` (so) |"), 0);
+    assert_eq!(faults("| a `it_holds` | nothing |"), 1);
+    assert_eq!(faults("| a | `it_does_not`, `it_holds` |"), 1);
+    assert_eq!(claims(&[]).len(), 1, "no page at all");
 }
 
 #[test]
