@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::support::payroll::{file, row};
 use crate::support::program::{Desk, SimulatorProcess, Started, TANDA, exits, said};
+use crate::support::tampering::seal;
 
 fn run(desk: &Desk, name: &str, rows: &[String], total: &str, code: i32) {
     let total = format!("topup:COP:{total}");
@@ -288,6 +289,7 @@ fn i1_what_is_in_doubt_is_only_asked_about_when_it_is_redriven() {
     let ledger = Connection::open(desk.path("ledger.db")).expect("a ledger");
     let needed = ledger.execute("UPDATE jobs SET person_needed = 1", []);
     assert_eq!(needed.expect("it is marked"), 1);
+    seal(&ledger, "jobs");
     drop(ledger);
     let list = told(&desk, 0, &["dead", "list"]);
     for words in ["in_doubt", "conflict_409", "1 is IN DOUBT", "COP"] {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::checksum::{ASKS, JOBS};
 use super::trouble::Trouble;
 use super::{dead, holds, losses, open, read, requests, tombstones};
 use crate::domain::job::{CardId, EntityId};
@@ -214,6 +215,10 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
     while let Some(row) = rows.next()? {
         generations.push(generation(db, row)?);
     }
+    let tombstones = tombstones::of(db, entity_id)?;
+    if generations.is_empty() && tombstones.is_empty() {
+        check_unknown(db, entity_id)?;
+    }
     let panics = db
         .prepare_cached("SELECT count FROM panics WHERE entity_id = ?1")?
         .query_row([entity_id.as_str()], |row| row.get(0))
@@ -229,13 +234,23 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
         .partition(|told| told.outcome.status == Status::Waiting);
     Ok(History {
         generations,
-        tombstones: tombstones::of(db, entity_id)?,
+        tombstones,
         facts,
         waits,
         held: holds::of(db, entity_id)?,
         requests: requests::about(db, entity_id)?,
         panics: panics.unwrap_or_default(),
     })
+}
+
+/// That a job is not known is not said because of a damaged index alone. It reads every row, for an answer
+/// that is seldom asked for.
+fn check_unknown(db: &Connection, entity_id: &EntityId) -> Result<(), Trouble> {
+    let mut find = db.prepare_cached("SELECT 1 FROM jobs NOT INDEXED WHERE entity_id = ?1")?;
+    if find.exists([entity_id.as_str()])? {
+        return Err(Trouble::Damaged("jobs"));
+    }
+    Ok(())
 }
 
 fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Trouble> {
@@ -252,7 +267,7 @@ fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Troub
         )?);
     }
     Ok(GenerationHistory {
-        intent: read::intent(row)?,
+        intent: read::intent(row, &JOBS)?,
         attempts: read::attempts(db, id)?,
         asks: asks(db, id)?,
         doubt: doubt.as_deref().and_then(DoubtReason::parse),
@@ -263,17 +278,16 @@ fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Troub
 }
 
 fn asks(db: &Connection, job: i64) -> Result<Vec<AskRecord>, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT began, ended, finding, evidence FROM asks WHERE job = ?1 ORDER BY id",
-    )?;
+    let mut statement = db.prepare_cached("SELECT * FROM asks WHERE job = ?1 ORDER BY id")?;
     let mut rows = statement.query([job])?;
     let mut asks = Vec::new();
     while let Some(row) = rows.next()? {
+        ASKS.check(row)?;
         asks.push(AskRecord {
-            began: Timestamp::from_millis(row.get(0)?),
-            ended: Timestamp::from_millis(row.get(1)?),
-            finding: row.get(2)?,
-            evidence: row.get(3)?,
+            began: Timestamp::from_millis(row.get("began")?),
+            ended: Timestamp::from_millis(row.get("ended")?),
+            finding: row.get("finding")?,
+            evidence: row.get("evidence")?,
         });
     }
     Ok(asks)

@@ -6,4 +6,5 @@ pub(crate) mod payroll;
 pub(crate) mod program;
 pub(crate) mod queue;
 pub(crate) mod scripted_bank;
+pub(crate) mod tampering;
 pub(crate) mod tls_bank;
