@@ -4,6 +4,7 @@
     reason = "an index that is not there is a failed test"
 )]
 
+mod damage;
 mod dead;
 mod losses;
 mod prune;

@@ -11,6 +11,7 @@ mod dead_commands;
 mod dead_letters;
 mod decisions;
 mod deploy;
+mod disk;
 mod drill;
 mod files;
 mod flow;

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod failing_disk;
 pub(crate) mod fuse;
 pub(crate) mod judge;
 pub(crate) mod payroll;
