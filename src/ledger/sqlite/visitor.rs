@@ -16,7 +16,7 @@ use crate::domain::job::{CardId, EntityId};
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{Person, RequestId, Wish};
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Answer, JobRef, LedgerError, OpenJob, Origin, StoredOutcome};
+use crate::engine::ports::{Answer, Intent, JobRef, LedgerError, OpenJob, Origin, StoredOutcome};
 use crate::ledger::error::OpenError;
 use crate::ledger::history::{
     AskRecord, DeadLetter, GenerationHistory, Held, History, OpenLine, Overview, Publication,
@@ -258,16 +258,13 @@ fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Troub
     let doubt: Option<String> = row.get("doubt_reason")?;
     let (interim, last): (Option<i64>, Option<i64>) =
         (row.get("doubt_outcome")?, row.get("final_outcome")?);
+    let intent = read::intent(row, &JOBS)?;
     let mut outcomes = Vec::new();
-    for outcome in [interim, last].into_iter().flatten() {
-        outcomes.extend(publications(
-            db,
-            "SELECT * FROM outcomes WHERE id = ?1",
-            outcome,
-        )?);
+    for number in [interim, last].into_iter().flatten() {
+        outcomes.push(outcome_of(db, &intent, number)?);
     }
     Ok(GenerationHistory {
-        intent: read::intent(row, &JOBS)?,
+        intent,
         attempts: read::attempts(db, id)?,
         asks: asks(db, id)?,
         doubt: doubt.as_deref().and_then(DoubtReason::parse),
@@ -275,6 +272,17 @@ fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Troub
         released: row.get("released")?,
         outcomes,
     })
+}
+
+/// The outcome in this row, which must be there and about this job: the number of a row is in no checksum.
+fn outcome_of(db: &Connection, intent: &Intent, number: i64) -> Result<Publication, Trouble> {
+    let mut rows = publications(db, "SELECT * FROM outcomes WHERE id = ?1", number)?;
+    let is_its = |of: &StoredOutcome| {
+        of.entity_id.as_ref() == Some(&intent.job.entity_id)
+            && of.generation == Some(intent.generation)
+    };
+    let row = rows.pop().filter(|row| is_its(&row.outcome));
+    row.ok_or(Trouble::Damaged("outcomes"))
 }
 
 fn asks(db: &Connection, job: i64) -> Result<Vec<AskRecord>, Trouble> {

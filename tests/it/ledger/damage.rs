@@ -420,3 +420,52 @@ async fn a_reader_is_not_told_that_a_job_is_unknown_because_an_index_is_damaged(
     drop(visitor);
     assert!(matches!(refusal(dir.path()), OpenError::Corrupt { .. }));
 }
+
+/// The number of a row is in no checksum: an outcome that is under another number is neither left out nor
+/// told of another job.
+#[tokio::test]
+async fn f22_a_reader_is_not_told_the_outcome_of_another_row_or_none() {
+    for moved in [
+        "UPDATE outcomes SET id = 999 WHERE id = 1",
+        "UPDATE outcomes SET id = CASE id WHEN 1 THEN -2 ELSE -1 END WHERE id IN (1, 2); \
+         UPDATE outcomes SET id = -id WHERE id < 0",
+    ] {
+        let (dir, ledger) = new_sqlite();
+        for name in ["A", "B"] {
+            let settled = ledger.settle(settlement(&intent(name), Status::Succeeded));
+            settled.await.expect("settled");
+        }
+        ledger.close().await.expect("closed");
+        let path = dir.path().join(NAME);
+        let db = rusqlite::Connection::open(&path).expect("the file");
+        db.execute_batch(&format!(
+            "PRAGMA foreign_keys = OFF; DROP TRIGGER outcomes_are_fixed; {moved}"
+        ))
+        .expect("moved");
+        drop(db);
+        let visitor = Visitor::open(&path).expect("a visit");
+        visitor.history(&id("A")).expect_err(moved);
+    }
+}
+
+/// An index that finds another row than that of its job makes nobody believe that this is the job.
+#[tokio::test]
+async fn f22_a_reader_is_not_told_of_another_job_because_an_index_is_damaged() {
+    let (dir, ledger) = new_sqlite();
+    for name in ["A", "B", "C"] {
+        ledger.begin(intent(name)).await.expect("begun");
+    }
+    ledger.close().await.expect("closed");
+    let path = dir.path().join(NAME);
+    let mut bytes = std::fs::read(&path).expect("the file");
+    // A record of four types (text of one byte, the number 1, one byte) and two values: B is in row 2.
+    let entry = [4, 15, 9, 1, b'B', 2];
+    let at = bytes.windows(6).position(|window| *window == entry);
+    bytes[at.expect("the index over ids") + 5] = 3;
+    std::fs::write(&path, &bytes).expect("written");
+    let visitor = Visitor::open(&path).expect("a visit");
+    visitor.history(&id("A")).expect("it is found");
+    visitor.history(&id("B")).expect_err("this is C");
+    drop(visitor);
+    assert!(matches!(refusal(dir.path()), OpenError::Corrupt { .. }));
+}
