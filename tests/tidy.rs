@@ -4,6 +4,9 @@
 //! wrong and what to do instead. The first test runs all of them over this tree; the others show on
 //! small samples that each check bites.
 
+#[path = "tidy/rows.rs"]
+mod rows;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -313,6 +316,7 @@ fn all_faults(tree: &[File]) -> Vec<String> {
             faults.extend(vendor_rooms(path, text));
             faults.extend(pure_domain(path, text));
             faults.extend(floats(path, text));
+            faults.extend(sql_from_values(path, text));
             faults.extend(module_docs(path, text));
             faults.extend(length(path, text));
         }
@@ -498,6 +502,39 @@ fn floats(path: &str, text: &str) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// S23: values come into a query as parameters. What is put together of a query is constants, named in
+/// capitals, and the names of tables.
+fn sql_from_values(path: &str, text: &str) -> Vec<String> {
+    const VERBS: [&str; 5] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", " FROM "];
+    const NAMES: [&str; 4] = ["table", "order", "letters", "place"];
+    if room(path) != Some("ledger") {
+        return Vec::new();
+    }
+    let mut faults = Vec::new();
+    for (index, call) in text.match_indices("format!(") {
+        let rest = text.get(index + call.len()..).unwrap_or_default();
+        let Some(opening) = rest.find('"').filter(|at| rest[..*at].trim().is_empty()) else {
+            continue;
+        };
+        let inside = rest.get(opening + 1..).unwrap_or_default();
+        let query = inside.get(..until_quote(inside, '"')).unwrap_or_default();
+        if !VERBS.iter().any(|verb| query.contains(verb)) {
+            continue;
+        }
+        for part in query.split('{').skip(1) {
+            let name = part.split('}').next().unwrap_or_default();
+            let is_constant = |c: char| c.is_ascii_uppercase() || c == '_';
+            if name.is_empty() || !(name.chars().all(is_constant) || NAMES.contains(&name)) {
+                let line = text.get(..index).unwrap_or_default().lines().count();
+                faults.push(format!(
+                    "{path}:{line} puts `{name}` into a query: bind it as a parameter, so that no text of a stranger is ever SQL"
+                ));
+            }
+        }
+    }
+    faults
 }
 
 fn module_docs(path: &str, text: &str) -> Vec<String> {
@@ -1100,6 +1137,23 @@ fn money_never_floats() {
     assert_eq!(floats("src/domain/a.rs", "fn f(amount: f64) {}").len(), 1);
     assert_eq!(floats("src/files/a.rs", "let x = y as f32;").len(), 1);
     assert!(floats("src/app/a.rs", "let share: f64 = 0.5;").is_empty());
+}
+
+#[test]
+fn s23_a_value_in_a_query_is_found() {
+    let faults = |text: &str| sql_from_values("src/ledger/a.rs", text).len();
+    assert_eq!(
+        faults("let q = format!(\"SELECT * FROM jobs WHERE id = '{id}'\");"),
+        1
+    );
+    assert_eq!(faults("format!(\n  \"SELECT {} {KNOWN}\", id)"), 1);
+    assert_eq!(faults("format!(\"{} rows\", n)"), 0);
+    assert_eq!(faults("format!(\"SELECT 1 {TO_BE_TOLD} AND id = ?1\")"), 0);
+    assert_eq!(
+        faults("format!(\"SELECT id FROM {table} WHERE id > ?1\")"),
+        0
+    );
+    assert!(sql_from_values("src/app/a.rs", "format!(\"SELECT {id}\")").is_empty());
 }
 
 #[test]

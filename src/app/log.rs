@@ -277,7 +277,7 @@ mod tests {
     const HOSTILE: &str = "a\r\n\u{1b}[31mred\u{9b}2J\u{7f}\u{202e}\u{2028}\u{2066}\0\"\\ñ";
 
     #[test]
-    fn a_hostile_text_neither_splits_a_line_nor_colours_a_terminal() {
+    fn s21_a_hostile_text_neither_splits_a_line_nor_colours_a_terminal() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let lines = lines(format, HOSTILE);
             let inside = lines.strip_suffix('\n').expect("a whole line");

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_https_or_this_machine_is_a_base_url() {
+    fn s16_only_https_or_this_machine_is_a_base_url() {
         for (text, origin) in [
             (
                 "https://api.sandbox.cuentamono.com",
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_id_is_one_segment_under_any_prefix() {
+    fn s5_a_card_id_is_one_segment_under_any_prefix() {
         let card = CardId::parse("car_5tgliBmzjZ6mpQPRbQjfKj").expect("a card");
         for base in [
             "https://a.example",

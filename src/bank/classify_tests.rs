@@ -3,6 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::job::EntityId;
+use crate::domain::key::{Generation, IdempotencyKey, Namespace};
+use crate::domain::outcome::Outcome;
+use crate::domain::progress::{Action, Event, Progress, Rules, Stage, advance};
+use crate::domain::schedule::{AskTimes, BACKOFF_BASE};
+use crate::domain::time::{Moment, Timestamp};
 
 const ENVELOPE: &str = r##"{"code":"422 Unprocessable Content","errors":[{"error_code":"missing_field","message":"The field is missing.","path":"#/path","url":null}],"id":"log_7MkW","message":"Validation errors"}"##;
 const BARE_ENVELOPE: &str = r#"{"code":"","errors":[],"id":"","message":""}"#;
@@ -390,5 +396,88 @@ proptest! {
             Verdict::Deferred(_) => prop_assert!([401, 403, 429].contains(&status)),
             Verdict::Unclear(unclarity) => prop_assert_eq!(unclarity.http_status, Some(status)),
         }
+    }
+}
+
+/// What a call may come back with, the bank's own words and all the others.
+fn any_answer() -> impl Strategy<Value = CameBack> {
+    let status = prop_oneof![
+        4 => prop::sample::select(vec![200_u16, 201, 204, 400, 401, 403, 404, 408, 409, 422, 429, 500, 503]),
+        1 => 100_u16..700,
+    ];
+    let body = prop_oneof![
+        3 => Just(Body::Whole(ENVELOPE.into())),
+        1 => Just(Body::Whole(Vec::new())),
+        1 => Just(Body::Whole(HTML.into())),
+        1 => Just(Body::Unreadable),
+        1 => Just(Body::TimedOut),
+    ];
+    let broken = prop::sample::select(vec![
+        Break::Timeout,
+        Break::Connection,
+        Break::NotSent { why: String::new() },
+    ]);
+    prop_oneof![
+        4 => (status, body).prop_map(|(status, body)| with_body(status, None, body)),
+        1 => broken.prop_map(CameBack::Nothing),
+    ]
+}
+
+proptest! {
+    /// From the bytes to the outcome: a job that may have been executed is never rejected by what a
+    /// later call comes back with, whatever came before.
+    #[test]
+    fn i5_no_answer_rejects_a_job_that_may_have_been_executed(
+        answers in prop::collection::vec((any_answer(), any::<bool>()), 1..12),
+    ) {
+        let rules = Rules {
+            resend_window: Duration::from_secs(600),
+            max_attempts: 10,
+            backoff_base: BACKOFF_BASE,
+            asks: AskTimes::new(Duration::from_secs(300)),
+        };
+        let id = EntityId::parse("EMP-1").expect("an id");
+        let key = IdempotencyKey::derive(&Namespace::default(), &id, Generation::FIRST);
+        let mut progress = Progress::new(key, None);
+        let mut may_have_moved = false;
+        let mut seconds = 0_u32;
+        for (came_back, bank_answers) in answers {
+            seconds += 40;
+            let at = moment(seconds);
+            let turn = if *progress.stage() == Stage::Ready {
+                vec![Event::Turn(at), Event::IntentDurable(at)]
+            } else {
+                vec![Event::Turn(at)]
+            };
+            for event in turn {
+                progress = advance(&rules, progress, event).expect("a turn").0;
+            }
+            if *progress.stage() != Stage::Calling {
+                break;
+            }
+            let verdict = classify(&came_back, true);
+            may_have_moved |= matches!(verdict, Verdict::Unclear(_));
+            let told = Event::Told { verdict, at, bank_answers };
+            let (next, action) = advance(&rules, progress, told).expect("a verdict");
+            let is_rejected = matches!(action, Action::Settle(Outcome::Rejected(_)));
+            prop_assert!(!(is_rejected && may_have_moved), "{came_back:?}");
+            if let Action::Settle(Outcome::Rejected(refusal)) = &action {
+                prop_assert_eq!(&refusal.message, "Validation errors");
+            }
+            progress = next;
+            if !matches!(progress.stage(), Stage::Between | Stage::Ready) {
+                break;
+            }
+        }
+    }
+}
+
+fn moment(seconds: u32) -> Moment {
+    let since = Duration::from_secs(seconds.into());
+    let wall = Timestamp::from_millis(1_700_000_000_000).plus(since);
+    Moment {
+        mono: since,
+        wall,
+        bank: wall,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::wire::bank::{Money, Pagination};
 
@@ -190,5 +192,63 @@ fn an_answer_to_a_read_is_a_page_or_a_fault() {
             Err(fault) => format!("{fault:?}"),
         };
         assert_eq!(found, expected, "{status} {body}");
+    }
+}
+
+/// Rows on a page of the list in the property below.
+const ROWS_A_PAGE: usize = 3;
+
+/// One page of a list as it is at this moment.
+fn page_of_list(list: &[u32], number: u64) -> ListPage {
+    let skipped = usize::try_from(number - 1).expect("few") * ROWS_A_PAGE;
+    let rows = list.iter().skip(skipped).take(ROWS_A_PAGE);
+    let ids: Vec<String> = rows.map(|id| format!("cbo_{id}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut page = page(number, u64::try_from(list.len()).expect("few"), &ids);
+    page.pagination.page_size = u64::try_from(ROWS_A_PAGE).expect("few");
+    page.pagination.total_pages = page
+        .pagination
+        .total_items
+        .div_ceil(page.pagination.page_size);
+    page
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 8, ..ProptestConfig::default() })]
+
+    /// I1: operations are performed while its pages are read, and are listed wherever the bank puts them.
+    /// Every one that was there before is in what is handed out, once; or nothing is handed out.
+    #[test]
+    fn i1_a_list_that_grows_while_it_is_read_is_whole_or_not_handed_out(
+        length in 0_u32..14,
+        grows in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..2), 0..8),
+    ) {
+        let mut list: Vec<u32> = (0..length).collect();
+        let mut grows = grows.into_iter();
+        let mut new_id = length..;
+        let mut grow = |list: &mut Vec<u32>| {
+            for (at, id) in grows.next().unwrap_or_default().iter().zip(&mut new_id) {
+                list.insert(at.index(list.len() + 1), id);
+            }
+        };
+        let read = (|| {
+            let mut walk = Walk::begin(&card(), page_of_list(&list, 1))?;
+            for number in walk.further_pages() {
+                grow(&mut list);
+                walk.add(number, page_of_list(&list, number))?;
+            }
+            grow(&mut list);
+            walk.end(page_of_list(&list, 1))
+        })();
+        match read {
+            Ok(rows) => {
+                let ids: Vec<_> = rows.iter().filter_map(|row| row.id.as_deref()).collect();
+                for id in (0..length).map(|id| format!("cbo_{id}")) {
+                    let times = ids.iter().filter(|listed| **listed == id).count();
+                    prop_assert_eq!(times, 1, "{} in {:?}", id, ids);
+                }
+            }
+            Err(misfit) => prop_assert_eq!(misfit, Misfit::Moved),
+        }
     }
 }

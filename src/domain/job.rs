@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_id_matches_whole_and_in_ascii() {
+    fn s5_a_card_id_matches_whole_and_in_ascii() {
         for text in [
             "",
             "car5tgliBmzjZ6mpQPRbQjfKj",
@@ -491,7 +491,7 @@ mod tests {
 
     /// S27, I12: neither the field nor the fault keeps a card number.
     #[test]
-    fn i12_a_card_number_is_taken_nowhere_and_shown_nowhere() {
+    fn s27_i12_a_card_number_is_taken_nowhere_and_shown_nowhere() {
         let number = "4111111111111111";
         let bad = Draft {
             card_id: number.to_owned(),

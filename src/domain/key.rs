@@ -286,4 +286,34 @@ mod tests {
             }
         }
     }
+
+    /// How many ids are tried for each case of a property: 100,000 in all, and ten million with
+    /// `PROPTEST_CASES=25600`.
+    const IDS_PER_CASE: u32 = 400;
+
+    /// Ids that differ by little, in more than one namespace and generation: no two share a key.
+    #[test]
+    fn i1_the_keys_of_many_ids_all_differ() {
+        let count = ProptestConfig::default().cases * IDS_PER_CASE;
+        let ways: Vec<_> = ["default", "default1", "d"]
+            .into_iter()
+            .flat_map(|name| [1, 2, 11].map(|number| (name, number)))
+            .map(|(name, number)| {
+                let namespace = Namespace::parse(name).expect("a namespace");
+                (namespace, Generation::new(number).expect("a generation"))
+            })
+            .collect();
+        let mut keys: Vec<u128> = (0..count)
+            .zip(ways.iter().cycle())
+            .map(|(number, (namespace, generation))| {
+                // Nine ways in turn, so that each has every id.
+                let id = EntityId::parse(&format!("1{}", number / 9)).expect("an entity_id");
+                let key = IdempotencyKey::derive(namespace, &id, *generation);
+                u128::from_be_bytes(*key.as_bytes())
+            })
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(u32::try_from(keys.len()), Ok(count));
+    }
 }

@@ -110,7 +110,7 @@ pub const RULED: &str = "decided_by_person";
 pub const NOT_PROVEN: &str = "not_proven";
 
 /// What is true of one generation of a job, with the evidence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The money moved.
     Succeeded(Evidence),
@@ -158,7 +158,7 @@ impl Outcome {
 }
 
 /// How we know that the money moved (I14).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Evidence {
     /// The bank's own 2xx.
     Answered {

@@ -48,7 +48,7 @@ pub struct Rules {
 }
 
 /// How far one generation of a job has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Progress {
     key: IdempotencyKey,
     not_after: Option<Timestamp>,
@@ -69,7 +69,7 @@ pub struct Progress {
 }
 
 /// Where a job stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// A later generation, before anything else: the list is asked whether an earlier one was
     /// executed after all. So is a job that may have been sent in a time that the ledger has forgotten.
@@ -89,7 +89,7 @@ pub enum Stage {
 }
 
 /// What asking has come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Doubt {
     base: Moment,
     /// When the table has the next ask.
@@ -179,7 +179,7 @@ pub enum Event {
 }
 
 /// What to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Wait until `not_before`, then for the flow to be open and a free call, then tell
     /// [`Event::Turn`]; at `deadline`, if that comes first, tell [`Event::Overdue`].

@@ -176,5 +176,24 @@ mod tests {
             prop_assert!(wait <= (BACKOFF_BASE * (1 << doublings)).min(BACKOFF_MAX));
             prop_assert_eq!(wait, backoff(BACKOFF_BASE, &key, attempts, None));
         }
+
+        /// Whatever the settings and the bank say, a wait has its bound.
+        #[test]
+        fn no_backoff_is_longer_than_its_bound(
+            base_ms in any::<u64>(),
+            attempts in any::<u32>(),
+            asked_ms in prop::option::of(any::<u64>()),
+        ) {
+            let key = key("a");
+            let base = Duration::from_millis(base_ms);
+            let asked = asked_ms.map(Duration::from_millis);
+            let wait = backoff(base, &key, attempts, asked);
+            let asked = asked.unwrap_or_default().min(RETRY_AFTER_MAX);
+            prop_assert!(wait <= BACKOFF_MAX.max(asked));
+            prop_assert!(wait >= asked);
+            if attempts <= 1 {
+                prop_assert!(wait <= base.min(BACKOFF_MAX).max(asked));
+            }
+        }
     }
 }

@@ -108,7 +108,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// One reading of all three clocks at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Moment {
     /// Monotonic time since some start of this process.
     pub mono: Duration,

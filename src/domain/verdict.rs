@@ -25,7 +25,7 @@ pub enum Verdict {
 }
 
 /// A refusal in the bank's error envelope.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Refusal {
     /// 400, 403, 404 or 422.
     pub http_status: u16,
@@ -40,7 +40,7 @@ pub struct Refusal {
 }
 
 /// One error inside a refusal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RefusalError {
     /// The bank's stable word, such as `missing_field`.
     pub error_code: String,

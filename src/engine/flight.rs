@@ -78,7 +78,16 @@ pub(super) enum Start {
         doubtful: Option<Doubtful>,
     },
     /// The ledger has its intent and no outcome.
-    Recovered(Box<OpenJob>),
+    Recovered { open: Box<OpenJob>, left_by: LeftBy },
+}
+
+/// Whose task left a job in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeftBy {
+    /// That of a process before this one.
+    EarlierProcess,
+    /// One of this process, which has just panicked.
+    TaskHere,
 }
 
 /// For how long no request of a job has been on its way.
@@ -204,7 +213,7 @@ impl Pilot {
         let body = wire::bank::request_body(&intent.job);
         let again = match &start {
             Start::Again { again, .. } => Some(again.clone()),
-            Start::Fresh { .. } | Start::Recovered(_) => None,
+            Start::Fresh { .. } | Start::Recovered { .. } => None,
         };
         let (key, not_after) = (intent.key, intent.job.not_after);
         let mut pilot = Self {
@@ -256,8 +265,8 @@ impl Pilot {
                     pilot.begin_after_loss(progress, doubtful, now)?
                 }
             },
-            Start::Recovered(open) => {
-                let event = pilot.recover(&open, now);
+            Start::Recovered { open, left_by } => {
+                let event = pilot.recover(&open, left_by, now);
                 advance(&pilot.tower.settings.rules, progress, event)?
             }
         };
@@ -288,7 +297,7 @@ impl Pilot {
 
     /// What the ledger knows, as an event. A job without any attempt on record was interrupted at
     /// its first: that goes on record too.
-    fn recover(&mut self, open: &OpenJob, now: Moment) -> Event {
+    fn recover(&mut self, open: &OpenJob, left_by: LeftBy, now: Moment) -> Event {
         let panicked = open.panics > 0;
         let record = Record {
             attempts: open.attempts.last().map_or(0, |attempt| attempt.number),
@@ -324,13 +333,17 @@ impl Pilot {
         );
         self.owes_letter = open.person_needed;
         // Attempts are on record only once a job is in doubt: it may have been sent for as long as
-        // its process lived.
-        let recorded = open.attempts.last().map(|attempt| attempt.ended);
-        let recorded = recorded.unwrap_or(open.intent.at.wall);
-        let last_sent = recorded.max(self.tower.called_until.unwrap_or(now.wall));
-        self.quiet = Quiet {
-            before: now.wall.since(last_sent),
-            since: now,
+        // its process lived, or its task.
+        self.quiet = match (left_by, self.tower.called_until) {
+            (LeftBy::EarlierProcess, Some(called_until)) => {
+                let recorded = open.attempts.last().map(|attempt| attempt.ended);
+                let recorded = recorded.unwrap_or(open.intent.at.wall);
+                Quiet {
+                    before: now.wall.since(recorded.max(called_until)),
+                    since: now,
+                }
+            }
+            (LeftBy::EarlierProcess, None) | (LeftBy::TaskHere, _) => Quiet::from(now),
         };
         if interrupted {
             self.notes.push(AttemptNote {

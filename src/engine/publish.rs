@@ -73,6 +73,7 @@ fn tell_published_again(outcome: &StoredOutcome) {
 
 async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
     let mut wait = PUBLISH_RETRY;
+    let mut told_full = None;
     loop {
         let sent = tokio::select! {
             biased;
@@ -81,9 +82,7 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
         };
         match sent {
             Ok(()) => {
-                if tower.results_are_full.swap(false, Ordering::AcqRel) {
-                    tower.gate.lift(HoldKind::Results);
-                }
+                results_are_taken(tower);
                 return Published::Yes;
             }
             Err(error) => {
@@ -93,6 +92,7 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
                 }
                 .emit();
                 if error.is_full {
+                    told_full.get_or_insert_with(|| ToldFull::new(tower));
                     // In this order: whoever is confirmed meanwhile lifts it, and otherwise this one does.
                     tower.gate.hold(Hold::Results);
                     tower.results_are_full.store(true, Ordering::Release);
@@ -105,6 +105,32 @@ async fn confirm(tower: &Tower, outcome: &StoredOutcome) -> Published {
             () = tower.stop.asked() => return Published::Stopped,
         }
         wait = (wait * 2).min(PUBLISH_RETRY_MAX);
+    }
+}
+
+fn results_are_taken(tower: &Tower) {
+    if tower.results_are_full.swap(false, Ordering::AcqRel) {
+        tower.gate.lift(HoldKind::Results);
+    }
+}
+
+/// One that was told that no more outcomes are taken, and tries again. Where the last of these is given up, as
+/// with a delivery that its source takes back, nobody is left to find out that they are taken again: then the
+/// next that is published finds out.
+struct ToldFull<'a>(&'a Tower);
+
+impl<'a> ToldFull<'a> {
+    fn new(tower: &'a Tower) -> Self {
+        tower.told_full.fetch_add(1, Ordering::AcqRel);
+        Self(tower)
+    }
+}
+
+impl Drop for ToldFull<'_> {
+    fn drop(&mut self) {
+        if self.0.told_full.fetch_sub(1, Ordering::AcqRel) == 1 {
+            results_are_taken(self.0);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::beat::{BEAT_EVERY, beat, keep_beating};
-use super::flight::{Again, Flight, Landing, Start, fly};
+use super::flight::{Again, Flight, Landing, LeftBy, Start, fly};
 use super::lanes::Lanes;
 use super::loss::Doubtful;
 use super::orders::{BeginMark, LetGo, Order, Orders, What};
@@ -427,7 +427,8 @@ impl River {
         };
         let entity_id = taken.job.entity_id.clone();
         self.jobs.insert(entity_id.clone(), taken);
-        self.start(&entity_id, Start::Recovered(Box::new(open)));
+        let (open, left_by) = (Box::new(open), LeftBy::EarlierProcess);
+        self.start(&entity_id, Start::Recovered { open, left_by });
     }
 
     /// Where jobs are taken up only for orders: takes this one up, if it is in doubt.
@@ -461,7 +462,7 @@ impl River {
             taken.mark.awaited();
         }
         let intent = match &start {
-            Start::Recovered(open) => open.intent.clone(),
+            Start::Recovered { open, .. } => open.intent.clone(),
             Start::Fresh { .. } | Start::Again { .. } => {
                 taken.intent(&self.tower.settings.namespace, self.tower.clocks.now())
             }

@@ -5,7 +5,7 @@
 //! *What it refuses to know.* Lanes and the order of jobs: these are the river's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -35,6 +35,8 @@ pub(super) struct Tower {
     pub(super) control: ControlState,
     /// Whether the flow is held because no more outcomes are taken.
     pub(super) results_are_full: AtomicBool,
+    /// How many were told so and try again.
+    pub(super) told_full: AtomicUsize,
     pub(super) marks: mpsc::Sender<EventId>,
     pub(super) signals: mpsc::Sender<Signal>,
     pub(super) stop: Stop,
@@ -82,6 +84,7 @@ impl Tower {
             answers: Answers::default(),
             control: ControlState::default(),
             results_are_full: AtomicBool::new(false),
+            told_full: AtomicUsize::new(0),
             settings,
             marks,
             signals,

@@ -199,7 +199,7 @@ fn written(minor: i64, digits: u32, decimal: Decimal, grouped: bool) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 8, ..ProptestConfig::default() })]
 
     #[test]
     fn an_amount_reads_back_as_it_was_written(

@@ -144,10 +144,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 79, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_was_read_is_written_safe_and_read_the_same(
+        fn s6_what_was_read_is_written_safe_and_read_the_same(
             cell in "['=+@\t\r\n \u{1}\u{a0}a-]{0,10}"
         ) {
             let read = unguarded(&cell).into_owned();

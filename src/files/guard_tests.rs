@@ -99,7 +99,7 @@ fn how_the_last_record_ends_is_known() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 16, ..ProptestConfig::default() })]
     #[test]
     fn guard_and_csv_see_the_same_records(
         bytes in prop::collection::vec(

@@ -241,7 +241,7 @@ mod tests {
 
     /// S4 and the strictness of the contract: each of these is refused for its own reason.
     #[test]
-    fn what_is_not_exactly_a_job_is_refused_with_the_reason() {
+    fn s4_what_is_not_exactly_a_job_is_refused_with_the_reason() {
         let with = |from: &str, to: &str| GOOD.replace(from, to);
         for (body, reason) in [
             (String::new(), "empty"),

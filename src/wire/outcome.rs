@@ -345,4 +345,54 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
     }
+
+    /// Whatever else the bank answers, in its body or its headers, stays in the house.
+    #[test]
+    fn s26_an_outcome_has_the_fields_of_the_contract_and_no_other() {
+        let fields = |value: &serde_json::Value| -> Vec<String> {
+            let fields = value.as_object().expect("an object");
+            fields.keys().cloned().collect()
+        };
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("schema/outcome.schema.json")).expect("JSON");
+        let bank = BankWords {
+            errors: vec![BankError {
+                error_code: "x".to_owned(),
+                message: String::new(),
+                path: None,
+            }],
+            ..BankWords::default()
+        };
+        let mut message = of_invalid(
+            &Unreadable::new("empty", String::new()),
+            EventId::from_bytes([0; 16]),
+            Timestamp::from_millis(0),
+            Timestamp::from_millis(0),
+        );
+        message.bank = Some(bank);
+        let told: serde_json::Value = serde_json::from_slice(&message.encode()).expect("JSON");
+        let mut expected = fields(&schema["properties"]);
+        expected.sort();
+        assert_eq!(fields(&told), expected);
+        let words = [
+            "http_status",
+            "code",
+            "message",
+            "errors",
+            "log_id",
+            "operation_id",
+        ];
+        assert!(
+            fields(&told["bank"])
+                .iter()
+                .all(|name| words.contains(&name.as_str()))
+        );
+        let words = ["error_code", "message", "path"];
+        let error = &told["bank"]["errors"][0];
+        assert!(
+            fields(error)
+                .iter()
+                .all(|name| words.contains(&name.as_str()))
+        );
+    }
 }

@@ -177,7 +177,7 @@ async fn what_never_left_is_deferred() {
 }
 
 #[tokio::test]
-async fn i5_no_answer_in_time_is_unclear_wherever_it_stops() {
+async fn f27_i5_no_answer_in_time_is_unclear_wherever_it_stops() {
     let whole = answer("201 Created", "{}");
     let stops = [0, 5, whole.len() / 2, whole.len() - 1];
     for stop in stops {
@@ -189,7 +189,7 @@ async fn i5_no_answer_in_time_is_unclear_wherever_it_stops() {
 }
 
 #[tokio::test]
-async fn i5_a_reset_is_unclear_whether_or_not_the_request_was_read() {
+async fn f27_i5_a_reset_is_unclear_whether_or_not_the_request_was_read() {
     let bank = ScriptedBank::start([Act::ResetUnread, Act::Reset]).await;
     let client = patient(&bank);
     for read in [0, 1] {
@@ -200,7 +200,7 @@ async fn i5_a_reset_is_unclear_whether_or_not_the_request_was_read() {
 }
 
 #[tokio::test]
-async fn i14_an_answer_cut_at_any_byte_is_not_accepted() {
+async fn f27_i14_an_answer_cut_at_any_byte_is_not_accepted() {
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
     for whole in [
         answer("201 Created", ""),
@@ -262,7 +262,7 @@ async fn what_is_not_http_is_unclear() {
 }
 
 #[tokio::test]
-async fn i11_an_endless_answer_is_left_after_one_mebibyte() {
+async fn s29_i11_an_endless_answer_is_left_after_one_mebibyte() {
     let mib = 1024 * 1024;
     let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
     let bank = ScriptedBank::start([
@@ -332,7 +332,7 @@ async fn i14_an_answer_nobody_asked_for_is_not_the_next_calls() {
 // ---- elsewhere --------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn i12_a_redirect_is_not_followed() {
+async fn f33_i12_a_redirect_is_not_followed() {
     let elsewhere = ScriptedBank::start([]).await;
     for status in ["301 x", "302 x", "303 x", "307 x", "308 x"] {
         let location = format!("location: {}/v1\r\n", elsewhere.base_url());
@@ -367,7 +367,7 @@ const NO_CERTIFICATES: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn a_proxy_of_the_environment_gets_nothing() {
+fn f33_a_proxy_of_the_environment_gets_nothing() {
     // Nobody listens there, so a call that used it would fail.
     let nobody = "http://127.0.0.1:1";
     let names = [
@@ -438,9 +438,10 @@ async fn apply_over_tls(bank: TlsBank) -> Verdict {
 }
 
 #[tokio::test]
-async fn i12_only_a_valid_certificate_of_this_host_gets_a_request() {
-    if !trusts_the_tests_authority("bank::i12_only_a_valid_certificate_of_this_host_gets_a_request")
-    {
+async fn s17_i12_only_a_valid_certificate_of_this_host_gets_a_request() {
+    if !trusts_the_tests_authority(
+        "bank::s17_i12_only_a_valid_certificate_of_this_host_gets_a_request",
+    ) {
         return;
     }
     let good = answer("201 Created", "");

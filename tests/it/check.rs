@@ -375,7 +375,7 @@ fn the_spanish_sample_is_paid_on_the_simulated_bank() {
 }
 
 #[test]
-fn a_name_or_a_cell_with_control_characters_cannot_draw_on_the_terminal() {
+fn s15_a_name_or_a_cell_with_control_characters_cannot_draw_on_the_terminal() {
     let desk = Desk::new();
     let text = "entity_id,card_id,operation,amount,currency,\"no\u{1b}[2Jtes\"\n".to_owned()
         + "\"A\u{1b}[31m\",car_0000000000000000000001,topup,1.00,COP,\n";

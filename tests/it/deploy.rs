@@ -105,3 +105,58 @@ fn whoever_stops_a_worker_waits_for_longer_than_it_drains() {
     let defaults = include_str!("../../src/app/config/tanda.default.toml");
     assert!(defaults.contains("\ndrain_s = 45\n"));
 }
+
+/// The account of the worker may read jobs, write outcomes and dead letters, and hold its lock; it can
+/// neither purge nor declare anything else. The README gives the same rights.
+#[test]
+fn s24_the_worker_s_account_has_the_rights_that_it_needs_and_no_other() {
+    let accounts: Value = serde_json::from_str(&text("rabbitmq/demo-accounts.json")).expect("JSON");
+    let readme = text("README.md");
+    let rights_of = |user: &str| {
+        let all = accounts["permissions"].as_array().expect("permissions");
+        let of_user = all.iter().find(|right| right["user"] == user);
+        let of_user = of_user.expect("each account has rights");
+        ["configure", "write", "read"].map(|name| of_user[name].as_str().expect("a word"))
+    };
+    for (user, expected) in [
+        (
+            "worker",
+            [
+                r"^tanda\.lock$",
+                r"^(tanda\.results|tanda\.dead|amq\.default)$",
+                r"^tanda\.jobs$",
+            ],
+        ),
+        ("producer", ["^$", r"^tanda\.jobs$", "^$"]),
+        ("consumer", ["^$", "^$", r"^tanda\.results$"]),
+    ] {
+        assert_eq!(rights_of(&format!("demo-{user}")), expected, "{user}");
+        let told = format!("set_permissions -p / {} ", user.to_uppercase());
+        let told = readme.lines().find(|line| line.contains(&told));
+        let quoted = expected.map(|right| format!("'{right}'")).join(" ");
+        assert!(told.is_some_and(|line| line.ends_with(&quoted)), "{user}");
+    }
+}
+
+/// The unit keeps the ledger to its user, the token out of core dumps, and the rest of the machine away.
+#[test]
+fn s25_the_unit_gives_the_worker_nothing_that_it_does_not_need() {
+    let unit = text("tanda-worker.service");
+    let lines: BTreeSet<&str> = unit.lines().collect();
+    for wanted in [
+        "User=tanda",
+        "StateDirectoryMode=0700",
+        "UMask=0077",
+        "LimitCORE=0",
+        "CapabilityBoundingSet=",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged @resources",
+        "LoadCredential=bank_token:/etc/tanda/bank_token",
+    ] {
+        assert!(lines.contains(wanted), "{wanted}");
+    }
+    let gives_a_secret = |line: &&str| line.starts_with("Environment");
+    assert_eq!(unit.lines().find(gives_a_secret), None);
+}

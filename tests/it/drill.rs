@@ -38,7 +38,7 @@ fn entries(folder: &Path) -> usize {
 }
 
 #[test]
-fn i1_i2_i4_i5_i7_i10_i13_a_drill_on_a_file_holds_and_says_how_it_looked() {
+fn f43_i1_i2_i4_i5_i7_i10_i13_a_drill_on_a_file_holds_and_says_how_it_looked() {
     let (desk, temp) = desk_with_temp();
     let report = desk.path("report.json");
     let report_text = report.display().to_string();

@@ -464,7 +464,7 @@ fn operations_and_marks_are_taken_as_people_write_them() {
 
 /// S4: which amounts a file, a choice, or nothing settles.
 #[test]
-fn amounts_of_two_readings_are_settled_by_the_file_or_by_a_person_or_refuse_it() {
+fn s4_amounts_of_two_readings_are_settled_by_the_file_or_by_a_person_or_refuse_it() {
     use Decimal::{Comma, Dot};
     let desk = Desk::new();
     let read = |amounts: &[&str], decimal: Option<Decimal>| {
@@ -845,7 +845,7 @@ fn an_entity_id_that_is_there_twice_is_told_also_where_its_row_is_wrong() {
 /// F42: a stray quote joins two rows into one that is good CSV with the right number of cells, the
 /// id of the first row and the card of the second.
 #[test]
-fn i1_rows_joined_by_a_stray_quote_are_not_believed() {
+fn f42_i1_rows_joined_by_a_stray_quote_are_not_believed() {
     let text = format!(
         "entity_id,notes,card_id,operation,amount,currency\n\
          A,\"x,{CARD},topup,1.00,COP\nB,y\",{CARD},topup,2.00,COP\n\
@@ -923,7 +923,7 @@ fn only_regular_files_are_taken() {
 
 /// F40: the file is checked, then replaced, truncated and deleted; what is sent stays what it was.
 #[test]
-fn i1_what_was_checked_is_what_is_sent_whatever_happens_to_the_file() {
+fn f40_i1_what_was_checked_is_what_is_sent_whatever_happens_to_the_file() {
     let desk = Desk::new();
     let path = desk.write("pay.csv", &file(&row("A", "1.00")));
     let spool = desk.take(&path).expect("a file");
@@ -965,7 +965,7 @@ fn a_last_line_that_may_be_cut_off_is_not_believed() {
 
 /// F38: a good file cut anywhere has no amount that the whole did not have.
 #[test]
-fn a_cut_file_never_shows_another_amount() {
+fn f38_a_cut_file_never_shows_another_amount() {
     let desk = Desk::new();
     let good: String = (1..=40)
         .map(|n| row(&format!("R{n}"), &format!("{n}0000.0{}", n % 10)))
@@ -1304,11 +1304,9 @@ fn cells_of(spool: &Spool) -> Vec<(RowContent, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     /// S6: any cells survive the way through a result file and back, and no formula does.
     #[test]
-    fn what_is_written_is_what_is_read(
+    fn s6_what_is_written_is_what_is_read(
         cells in prop::collection::vec("['=+@ \"\n\r\u{a0}ñ;,\ta-]{0,6}", 1..16),
         ids in prop::collection::vec("[-=+@']{0,2}[ ]{0,1}[a-z]", 8..9),
     ) {
@@ -1344,7 +1342,7 @@ proptest! {
 
     /// F42: whatever gets into a good file, nothing panics, and the totals are those of the good rows.
     #[test]
-    fn any_bytes_are_read_or_refused(noise in prop::collection::vec(any::<u8>(), 0..40), at in 0_usize..300) {
+    fn f42_any_bytes_are_read_or_refused(noise in prop::collection::vec(any::<u8>(), 0..40), at in 0_usize..300) {
         let mut bytes = file(&[row("A", "1.00"), row("B", "2.00")].concat());
         let at = at.min(bytes.len());
         bytes.splice(at..at, noise);
@@ -1372,9 +1370,28 @@ fn a_currency_without_decimals_has_none() {
     assert_eq!(checked.totals.get(jpy, Operation::Topup).minor, 5_000);
 }
 
+/// A file over its cap is left while it is copied, however long it is, and nothing of it stays.
+#[test]
+fn s1_a_file_over_its_cap_is_left_while_it_is_copied() {
+    const CAP_BYTES: u64 = 1024 * 1024;
+    let desk = Desk::new();
+    let spool_dir = tempfile::tempdir().expect("a directory");
+    for beyond in [1, 1 << 40] {
+        let path = desk.path("endless.csv");
+        let endless = fs::File::create(&path).expect("a file");
+        endless.set_len(CAP_BYTES + beyond).expect("a sparse file");
+        let refused = Spool::take(&path, spool_dir.path(), CAP_BYTES).expect_err("over the cap");
+        assert_eq!(refused.refusal().map(|it| it.code), Some("too_large"));
+        endless.set_len(CAP_BYTES).expect("a shorter file");
+        Spool::take(&path, spool_dir.path(), CAP_BYTES).expect("just within the cap");
+        let left = fs::read_dir(spool_dir.path()).expect("a folder").count();
+        assert_eq!(left, 0, "a copy has no name");
+    }
+}
+
 /// A file that someone is still writing is not taken half.
 #[test]
-fn a_copy_is_whole() {
+fn f38_a_copy_is_whole() {
     let desk = Desk::new();
     let path = desk.write("f.csv", &file(&row("A", "1.00").repeat(10)));
     let spool = desk.take(&path).expect("a file");

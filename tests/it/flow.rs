@@ -51,7 +51,7 @@ async fn a_first_refusal_is_rejected_with_the_banks_own_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i1_a_reply_lost_on_every_attempt_is_found_by_asking_and_paid_once() {
+async fn f27_i1_a_reply_lost_on_every_attempt_is_found_by_asking_and_paid_once() {
     let world = world();
     world.bank.script("a", &[Does::ApplyAndLoseReply; 99]);
     world.run(&[job("a", 1)]).await;

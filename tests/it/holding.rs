@@ -679,6 +679,24 @@ async fn results_that_nobody_reads_hold_the_flow_until_they_are_read() {
     office.judge("");
 }
 
+/// Nobody reads the results, and all that is to be told is what was told before, to messages that come again:
+/// once their source has taken these back, nobody is left who tries. The flow goes on all the same.
+#[tokio::test(start_paused = true)]
+async fn i13_results_that_are_read_again_let_the_flow_go_on_though_nobody_waits_to_tell() {
+    let office = office(16).await;
+    office.queue.put(&[job("a", 1)]);
+    let worker = office.start();
+    office.settle(MINUTE).await;
+    office.world.sink.set_full(true);
+    office.queue.put_again(&[job("a", 1)]);
+    let_pass(HOUR).await;
+    office.world.sink.set_full(false);
+    office.queue.put(&[job("b", 2)]);
+    office.settle(10 * MINUTE).await;
+    worker.stop().await;
+    office.judge("");
+}
+
 /// A process that reaches the readers of files alone leaves what the queue wants to know to one that
 /// reaches them.
 #[tokio::test(start_paused = true)]

@@ -471,6 +471,24 @@ async fn i5_what_the_list_shows_with_content_that_nobody_asked_for_is_in_doubt()
     assert_eq!(settled_status(&world, "a").await, None, "it is declined");
 }
 
+/// A list that takes long shows what was true when its reading began, not when it ended.
+#[tokio::test(start_paused = true)]
+async fn i5_a_ruling_counts_from_when_the_list_was_read_not_from_when_it_came() {
+    let world = left_in_doubt(Does::LoseRequest).await;
+    let_pass(Duration::from_secs(255)).await;
+    world.bank.list_takes(Duration::from_secs(30));
+    ask(&world, settle("a", Ruling::NotSent)).await;
+    // While the list is read for the ruling; it was read once before, as for every job in doubt.
+    let arrival = async {
+        let_pass(Duration::from_secs(35)).await;
+        world.bank.arrive("a");
+    };
+    tokio::join!(attend(&world), arrival);
+    assert_ne!(settled_status(&world, "a").await, Some(Status::NotSent));
+    attend(&world).await;
+    assert_eq!(world.bank.applied()["a"], 1);
+}
+
 /// A process that resends for minutes and dies records no attempt of these: how long it lived says
 /// until when something may still arrive.
 #[tokio::test(start_paused = true)]
@@ -488,6 +506,37 @@ async fn i1_i5_after_a_crash_a_ruling_waits_from_the_last_sign_of_life() {
     let_pass(Duration::from_secs(310)).await;
     ask(&world, settle("a", Ruling::NotSent)).await;
     attend(&world).await;
+    assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+}
+
+/// A task that panics records no attempt of these either: until then its calls may have gone out.
+#[tokio::test(start_paused = true)]
+async fn i1_i5_after_a_panic_a_ruling_waits_from_the_panic() {
+    const LOST: usize = 8;
+    let world = proven_world().await;
+    // The last sign of life of an earlier process says nothing about this one.
+    world.run(&[job("earlier", 2)]).await;
+    let_pass(Duration::from_secs(3_600)).await;
+    let mut does = vec![Does::LoseRequest; LOST];
+    does.push(Does::Panic);
+    world.bank.script("a", &does);
+    while_running(&world, &[job("a", 1)], async {
+        while world.bank.calls_for("a").len() <= LOST {
+            let_pass(Duration::from_secs(1)).await;
+        }
+        let calls = world.bank.calls_for("a");
+        let sent_for = calls[LOST].at.duration_since(calls[0].at);
+        assert!(sent_for > Duration::from_secs(20), "{sent_for:?}");
+        let left = Duration::from_secs(301).saturating_sub(sent_for);
+        let_pass(left).await;
+        ask(&world, settle("a", Ruling::NotSent)).await;
+        let_pass(Duration::from_secs(5)).await;
+        assert_eq!(settled_status(&world, "a").await, None, "too early");
+        let_pass(sent_for).await;
+        ask(&world, settle("a", Ruling::NotSent)).await;
+        let_pass(Duration::from_secs(5)).await;
+    })
+    .await;
     assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
 }
 

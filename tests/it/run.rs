@@ -172,7 +172,7 @@ fn without_consent_nothing_is_sent() {
 }
 
 #[test]
-fn a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
+fn f39_a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
     let bank = SimulatorProcess::start("");
     let desk = Desk::at(&bank.url);
     let file = desk.write("pay.csv", &payroll(20));
@@ -200,7 +200,7 @@ fn a_file_run_twice_is_paid_once_and_its_result_file_can_be_run_too() {
 }
 
 #[test]
-fn one_changed_row_is_a_conflict_and_is_not_sent() {
+fn f39_one_changed_row_is_a_conflict_and_is_not_sent() {
     let bank = SimulatorProcess::start("");
     let desk = Desk::at(&bank.url);
     let file = desk.write("pay.csv", &payroll(3));

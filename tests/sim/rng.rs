@@ -20,13 +20,21 @@ impl Rng {
     }
 
     /// A number from 0 to `most`.
-    pub(crate) const fn up_to(&mut self, most: u64) -> u64 {
-        self.next() % most.saturating_add(1)
+    pub(crate) fn up_to(&mut self, most: u64) -> u64 {
+        let choices = u128::from(most) + 1;
+        let scaled = (u128::from(self.next()) * choices) >> 64;
+        u64::try_from(scaled).expect("a part of a number below 2^64 is below 2^64")
     }
 
     /// A number from `least` to `most`.
-    pub(crate) const fn between(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.up_to(most.saturating_sub(least))
+    }
+
+    /// An index below `length`, which is not 0.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        let last = u64::try_from(length.saturating_sub(1)).expect("a length fits");
+        usize::try_from(self.up_to(last)).expect("an index fits")
     }
 
     /// A number from 1 to `most`, each order of magnitude as likely as the next: most of what
@@ -37,14 +45,19 @@ impl Rng {
         number.min(most.max(1))
     }
 
-    /// True in so many of a thousand cases.
-    pub(crate) const fn per_mille(&mut self, chance: u64) -> bool {
-        self.up_to(999) < chance
+    /// True in so many of a thousand cases; where there are none, no number is drawn.
+    pub(crate) fn per_mille(&mut self, chance: u64) -> bool {
+        chance > 0 && self.up_to(999) < chance
+    }
+
+    /// True in half of all cases.
+    pub(crate) const fn coin(&mut self) -> bool {
+        self.next() >> 63 == 1
     }
 
     /// Swarm: half of all worlds do not have this fault at all, the others have it up to `most`.
-    pub(crate) const fn swarm(&mut self, most: u64) -> u64 {
-        if self.per_mille(500) {
+    pub(crate) fn swarm(&mut self, most: u64) -> u64 {
+        if self.coin() {
             0
         } else {
             self.between(1, most)
@@ -53,9 +66,8 @@ impl Rng {
 
     /// One of these.
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        let last = choices.len().saturating_sub(1);
-        let index = self.up_to(u64::try_from(last).expect("a slice fits"));
-        let index = usize::try_from(index).expect("an index fits");
-        *choices.get(index).expect("a choice is never empty")
+        *choices
+            .get(self.index(choices.len()))
+            .expect("a choice is never empty")
     }
 }

@@ -4,8 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proptest::prelude::*;
+use toml::Value;
+
 use super::reading::{Origin, Reading, variable_of};
-use super::table::{ANY_CURRENCY, Kind, SETTINGS, Unless, Written};
+use super::table::{ANY_CURRENCY, Kind, SETTINGS, Setting, Unless, Written, setting};
 use super::*;
 use crate::domain::schedule::BACKOFF_BASE;
 use crate::files::{MAX_FILE_BYTES, MAX_ROWS};
@@ -438,5 +441,149 @@ fn a_value_is_read_as_its_kind_and_nothing_else() {
         (Written::Other("float"), false),
     ] {
         assert_eq!(whole.read(written).is_ok(), good, "{written:?}");
+    }
+}
+
+/// A good value of this setting.
+fn any_value(setting: &'static Setting) -> BoxedStrategy<Value> {
+    let texts = |texts: &'static [&'static str]| {
+        prop::sample::select(texts).prop_map(|text| Value::String(text.to_owned()))
+    };
+    match (setting.kind, setting.name) {
+        (Kind::Whole { least, most }, _) => (least..=most)
+            .prop_map(|number| Value::Integer(i64::try_from(number).expect("in TOML")))
+            .boxed(),
+        (Kind::Switch, _) => any::<bool>().prop_map(Value::Boolean).boxed(),
+        (Kind::Word(words), _) => texts(words).boxed(),
+        (Kind::Text(_), "bank.base_url") => texts(&[
+            "https://bank.example:8443/a",
+            "http://127.0.0.1:1",
+            "https://[::1]",
+        ])
+        .boxed(),
+        (Kind::Text(_), "ledger.url") => texts(&["sqlite:a b.db", "sqlite:/ñ/\"'\\.db"]).boxed(),
+        (Kind::Text(_), "metrics.listen") => texts(&["off", "127.0.0.1:0", "[::1]:9090"]).boxed(),
+        (Kind::Text(_), "engine.namespace") => texts(&["a", "ñandú", "\"#=\\"]).boxed(),
+        (Kind::Text(_), "currency.CODE.max_amount") => texts(&["1", "50000000", "0.01"]).boxed(),
+        (Kind::Text(_), name) if name.ends_with("_exchange") || name.ends_with("_queue") => {
+            texts(&["jobs", "ñ", "a\"b\\c'd#e"]).boxed()
+        }
+        (Kind::Text(_) | Kind::Secret, _) => {
+            texts(&["x", "two words", "a\"b\\c'd#e", "ñ=1"]).boxed()
+        }
+    }
+}
+
+/// Some settings, each with a good value, the values of a currency among them.
+fn any_settings() -> impl Strategy<Value = Vec<(String, Value)>> {
+    let each: Vec<_> = SETTINGS
+        .iter()
+        .map(|setting| {
+            let name = setting.name.replace(ANY_CURRENCY, "CLP");
+            prop::option::of((Just(name), any_value(setting)))
+        })
+        .collect();
+    each.prop_map(|settings| settings.into_iter().flatten().collect())
+}
+
+/// A configuration file that says this.
+fn file_of(settings: &[(String, Value)]) -> String {
+    let lines = settings.iter().map(|(name, value)| {
+        // JSON's texts are among TOML's.
+        let written = value.as_str().map_or_else(
+            || plain(value),
+            |text| serde_json::to_string(text).expect("a text"),
+        );
+        format!("{name} = {written}\n")
+    });
+    lines.collect()
+}
+
+fn values_of(reading: &Reading) -> Vec<(String, Value)> {
+    let names = reading.names().into_iter();
+    names
+        .filter_map(|name| Some((name.clone(), reading.value(&name)?)))
+        .collect()
+}
+
+proptest! {
+    /// What is read, written as a file or as variables, and read again, is the same.
+    #[test]
+    fn a_configuration_reads_back_as_it_was_written(settings in any_settings()) {
+        let read = reading(&file_of(&settings), &[]);
+        prop_assert!(read.faults.is_empty(), "{:?}", read.faults);
+        for (name, value) in &settings {
+            prop_assert_eq!(read.value(name), Some(value.clone()), "{}", name);
+        }
+        let values = values_of(&read);
+        let again = reading(&file_of(&values), &[]);
+        prop_assert_eq!(values_of(&again), values.clone());
+        let variables: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| (variable_of(name), plain(value)))
+            .collect();
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        prop_assert_eq!(values_of(&reading("", &variables)), values);
+        // Whatever the settings are to each other, they are used or refused with every reason.
+        match from(&file_of(&settings), &[]) {
+            Ok(config) => prop_assert!(config.settings(Ending::WhenDry).is_ok()),
+            Err(error) => {
+                let told = error.to_string();
+                prop_assert!(told.lines().count() >= 2, "{}", told);
+                prop_assert!(told.lines().skip(1).all(|line| line.len() > 10), "{}", told);
+            }
+        }
+    }
+
+    /// I12: wherever a secret is put by mistake, as a value of whatever type and however deep in
+    /// others, and also in a file that is no TOML.
+    #[test]
+    fn i12_a_secret_shows_nowhere_however_deep_it_stands(
+        secret in "[A-Za-z0-9]{12}S3CR3T",
+        place in prop::sample::select(vec![
+            "bank.token", "bank.tokn", "token", "amqp.url", "bank.base_url", "bank.token.inner",
+            "bank.connect_timeout_s", "engine.fence", "currency.COP.max_amount", "log", "bnak.token",
+            "a.b.c", "amqp.prefetch", "policy.one_person_run", "metrics.listen", "engine.namespace",
+        ]),
+        wraps in prop::collection::vec(0_usize..7, 0..5),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        url: bool,
+    ) {
+        let text = if url { format!("amqps://tanda:{secret}@host:5671/%2F") } else { secret.clone() };
+        let value = wraps.into_iter().fold(format!("\"{text}\""), |inner, wrap| match wrap {
+            0 => format!("[{inner}]"),
+            1 => format!("{{ inner = {inner} }}"),
+            2 => format!("[1, {inner}, true]"),
+            3 => format!("{{ token = {inner}, token_file = \"\" }}"),
+            4 => format!("{inner} {inner}"),
+            5 => inner.replace('"', "'"),
+            _ => format!("{inner} # {inner}"),
+        });
+        let mut file = format!("[log]\nlevel = \"warn\"\n[x]\n{place} = {value}\n");
+        let whole = format!("{place} = {value}\n");
+        if let Some(cut) = cut {
+            let at = file.floor_char_boundary(cut.index(file.len()));
+            file.truncate(at);
+        }
+        for (text, env) in [
+            (file.as_str(), vec![]),
+            (whole.as_str(), vec![]),
+            ("", vec![(variable_of(place), value.clone())]),
+        ] {
+            let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let read = reading(text, &env);
+            // What is no secret is shown: only where it was asked for is it one.
+            let is_shown = |name: &str| !matches!(setting(name).map(|it| it.kind), Some(Kind::Secret));
+            if setting(place).is_none_or(|_| !is_shown(place)) {
+                let shown: Vec<_> = read.names().iter().map(|name| read.describe(name)).collect();
+                let config = Config::of(&read);
+                let checked = config.check(&read, &[]).map_or_else(|it| format!("{it:#}"), |()| String::new());
+                let told = format!("{:?} {shown:?} {config:?} {checked}", read.faults);
+                prop_assert!(!told.contains(&secret), "{}", told);
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::outcome::{DoubtReason, NotSentReason};
 use crate::domain::time::Moment;
 
 /// What may have been before a generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Past {
     /// Nothing that is not on record.
     Clear,

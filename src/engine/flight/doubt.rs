@@ -215,7 +215,7 @@ impl Pilot {
             What::Rule {
                 ruling: Ruling::NotSent,
                 ..
-            } if self.may_still_arrive(reading.ended) => {
+            } if self.may_still_arrive(reading.began) => {
                 let words = "too early: what was sent last may still be executed. Look again when \
                              the settle delay (engine.settle_delay_s) has passed since the last \
                              attempt";

@@ -10,7 +10,7 @@ use super::{Landed, River, Stand, Taken};
 use crate::domain::job::{CardId, EntityId};
 use crate::domain::key::Generation;
 use crate::engine::EngineError;
-use crate::engine::flight::{Landing, Start};
+use crate::engine::flight::{Landing, LeftBy, Start};
 use crate::engine::lanes::Next;
 use crate::engine::ports::{Back, Letter, Sight, Standing, StoredOutcome};
 use crate::engine::publish::Row;
@@ -133,7 +133,8 @@ impl River {
                 if let (Some(open), Some(taken)) = (open, self.jobs.get_mut(entity_id)) {
                     let was = std::mem::replace(&mut taken.stand, Stand::InDoubt { longer: false });
                     self.in_doubt += usize::from(!matches!(was, Stand::InDoubt { .. }));
-                    self.start(entity_id, Start::Recovered(Box::new(open)));
+                    let (open, left_by) = (Box::new(open), LeftBy::TaskHere);
+                    self.start(entity_id, Start::Recovered { open, left_by });
                 }
                 Ok(())
             }

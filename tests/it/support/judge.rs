@@ -75,6 +75,7 @@ struct Books {
     is_unread: bool,
     hangs: bool,
     down_until: Option<Instant>,
+    list_takes: Duration,
     reading_fails: Option<ListFault>,
     probe_fails: Option<(String, ListFault)>,
 }
@@ -182,6 +183,11 @@ impl ScriptedBank {
         self.books().forgets_entity_ids = true;
     }
 
+    /// Returns a list so long after it was read.
+    pub(crate) fn list_takes(&self, time: Duration) {
+        self.books().list_takes = time;
+    }
+
     /// Fails every read of a list so.
     pub(crate) fn fail_reading(&self, fault: ListFault) {
         self.books().reading_fails = Some(fault);
@@ -244,6 +250,29 @@ impl ScriptedBank {
         self.books()
             .down_until
             .is_some_and(|until| Instant::now() < until)
+    }
+
+    fn list_now(&self, card_id: &CardId) -> Result<Vec<ListedOperation>, ListFault> {
+        let down = self.is_down();
+        let mut books = self.books();
+        books.lists += 1;
+        if down {
+            return Err(ListFault::Unreachable("connection refused".to_owned()));
+        }
+        if let Some(fault) = books.reading_fails.clone() {
+            return Err(fault);
+        }
+        let forgets = books.forgets_entity_ids;
+        let of_card = books
+            .movements
+            .iter()
+            .filter(|m| m.card_id == card_id.as_str());
+        Ok(of_card
+            .map(|movement| ListedOperation {
+                entity_id: movement.listed.entity_id.clone().filter(|_| !forgets),
+                ..movement.listed.clone()
+            })
+            .collect())
     }
 
     fn apply_now(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
@@ -360,26 +389,9 @@ impl Bank for ScriptedBank {
         _from: Timestamp,
     ) -> Result<Vec<ListedOperation>, ListFault> {
         let_pass(Duration::from_millis(20)).await;
-        let down = self.is_down();
-        let mut books = self.books();
-        books.lists += 1;
-        if down {
-            return Err(ListFault::Unreachable("connection refused".to_owned()));
-        }
-        if let Some(fault) = books.reading_fails.clone() {
-            return Err(fault);
-        }
-        let forgets = books.forgets_entity_ids;
-        let of_card = books
-            .movements
-            .iter()
-            .filter(|m| m.card_id == card_id.as_str());
-        Ok(of_card
-            .map(|movement| ListedOperation {
-                entity_id: movement.listed.entity_id.clone().filter(|_| !forgets),
-                ..movement.listed.clone()
-            })
-            .collect())
+        let (list, takes) = (self.list_now(card_id), self.books().list_takes);
+        let_pass(takes).await;
+        list
     }
 
     async fn probe(&self, card_id: &CardId) -> Result<(), ListFault> {
@@ -407,17 +419,24 @@ pub(crate) async fn let_pass(time: Duration) {
 thread_local! {
     static START: Instant = Instant::now();
     static JUMPED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static SET_BACK: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// The wall clock of a paused test: it moves with tokio's, and as it is made to jump.
 pub(crate) fn wall_now() -> Timestamp {
     let since_start = START.with(Instant::elapsed) + JUMPED.get();
-    Timestamp::from_millis(1_795_000_000_000).plus(since_start)
+    let at = Timestamp::from_millis(1_795_000_000_000).plus(since_start);
+    at.minus(SET_BACK.get())
 }
 
 /// The machine slept for so long: its wall clock went on, its monotonic clock stood still.
 pub(crate) fn wall_jumps(forward: Duration) {
     JUMPED.set(JUMPED.get() + forward);
+}
+
+/// Somebody set the wall clock back by so much.
+pub(crate) fn wall_is_set_back(by: Duration) {
+    SET_BACK.set(SET_BACK.get() + by);
 }
 
 #[derive(Clone, Copy)]
