@@ -14,7 +14,8 @@ use rusqlite::{Connection, Row};
 use super::trouble::Trouble;
 use crate::domain::digest::Digest;
 
-/// A table whose rows have a checksum.
+/// A table whose rows have a checksum. What its statements are put together of is `'static`: words of this
+/// program, and never a stranger's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
     name: &'static str,
@@ -198,27 +199,27 @@ pub(super) fn teach(db: &Connection) -> rusqlite::Result<()> {
 impl Table {
     /// The statement that adds a row with these values, each as `column = value`. A column that is not
     /// named is null.
-    pub(super) fn insert(&self, values: &[&str], on_conflict: &str) -> String {
+    pub(super) fn insert(&self, values: &[&'static str], on_conflict: &'static str) -> String {
         let (columns, values) = self.row(values);
         let table = self.name;
         format!("INSERT INTO {table} ({columns}) VALUES ({values}) {on_conflict}")
     }
 
     /// The same for each row of a query, which ends so.
-    pub(super) fn insert_from(&self, values: &[&str], query: &str) -> String {
+    pub(super) fn insert_from(&self, values: &[&'static str], query: &'static str) -> String {
         let (columns, values) = self.row(values);
         let table = self.name;
         format!("INSERT INTO {table} ({columns}) SELECT {values} {query}")
     }
 
     /// The statement that gives rows other values, each as `column = value`.
-    pub(super) fn update(&self, values: &[&str], which: &str) -> String {
+    pub(super) fn update(&self, values: &[&'static str], which: &'static str) -> String {
         let checksum = self.checksum_of(&self.values(values, |column| column));
         let (table, values) = (self.name, values.join(", "));
         format!("UPDATE {table} SET {values}, checksum = {checksum} {which}")
     }
 
-    fn row(&self, values: &[&str]) -> (String, String) {
+    fn row(&self, values: &[&'static str]) -> (String, String) {
         let values = self.values(values, |_| "NULL");
         let checksum = self.checksum_of(&values);
         let columns = self.columns.join(", ");
@@ -229,11 +230,11 @@ impl Table {
     }
 
     /// What each column is given, or else this.
-    fn values<'a>(
+    fn values(
         &self,
-        given: &[&'a str],
-        otherwise: impl Fn(&'static str) -> &'a str,
-    ) -> Vec<&'a str> {
+        given: &[&'static str],
+        otherwise: impl Fn(&'static str) -> &'static str,
+    ) -> Vec<&'static str> {
         let given: Vec<(&str, &str)> = given
             .iter()
             .map(|pair| pair.split_once(" = ").expect("a column and its value"))
@@ -247,7 +248,7 @@ impl Table {
         self.columns.iter().copied().map(value_of).collect()
     }
 
-    fn checksum_of(&self, values: &[&str]) -> String {
+    fn checksum_of(&self, values: &[&'static str]) -> String {
         format!("{FUNCTION}('{}', {})", self.name, values.join(", "))
     }
 
