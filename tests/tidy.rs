@@ -321,7 +321,9 @@ fn all_faults(tree: &[File]) -> Vec<String> {
             faults.extend(length(path, text));
         }
         faults.extend(sleeping_tests(path, text));
+        faults.extend(hooks_for_users(path, text));
     }
+    faults.extend(hooks_by_default(tree));
     faults.extend(vendors_without_a_room(tree));
     faults.extend(invariants(tree));
     faults
@@ -641,6 +643,51 @@ fn sleeping_tests(path: &str, text: &str) -> Vec<String> {
         }
     }
     faults
+}
+
+/// What only builds for tests have: the feature, and the words that nothing else in the house may say.
+const HOOKS: &str = "crash-points";
+const HOOK_WORDS: &[&str] = &["mod doors;", "engine::doors", "app::crash", "TANDA_CRASH_"];
+/// The files that are there with the feature alone, and those that let them in.
+const HOOK_FILES: &[&str] = &[
+    "src/engine/doors.rs",
+    "src/engine/doors/",
+    "src/engine/doors_tests.rs",
+    "src/app/crash.rs",
+];
+
+/// A process that users run cannot be told to crash: whatever names the hooks is compiled only with them.
+fn hooks_for_users(path: &str, text: &str) -> Vec<String> {
+    let is_hook = HOOK_FILES.iter().any(|file| path.starts_with(file));
+    if !path.starts_with("src/") || is_hook {
+        return Vec::new();
+    }
+    let gate = format!("#[cfg(feature = \"{HOOKS}\")]");
+    let mut faults = Vec::new();
+    let mut before = "";
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        let says = |word: &&&str| code.contains(**word);
+        if let Some(word) = HOOK_WORDS.iter().find(says)
+            && before.trim() != gate
+        {
+            faults.push(format!(
+                "{path}:{} says `{word}`, which only builds for tests may: write {gate} before it",
+                number + 1
+            ));
+        }
+        before = line;
+    }
+    faults
+}
+
+/// Nor does a build have them that does not ask for them.
+fn hooks_by_default(tree: &[File]) -> Option<String> {
+    let (_, manifest) = tree.iter().find(|(path, _)| path == "Cargo.toml")?;
+    let is_default = |line: &str| line.trim_start().starts_with("default") && line.contains(HOOKS);
+    manifest.lines().any(is_default).then(|| {
+        format!("Cargo.toml: {HOOKS} is on by default: what users get must have no hook in it")
+    })
 }
 
 /// Every invariant in `ARCHITECTURE.md` names a test that exists, or the part of the house that
@@ -1205,6 +1252,31 @@ fn tests_do_not_sleep() {
     assert!(sleeping_tests("src/engine/a.rs", sleep).is_empty());
     let tests = format!("#[cfg(test)] mod tests {{ {sleep} }}");
     assert_eq!(sleeping_tests("src/engine/a.rs", &tests).len(), 2);
+}
+
+#[test]
+fn what_users_get_has_no_hook_in_it() {
+    let faults = |path: &str, text: &str| hooks_for_users(path, text).len();
+    let gate = "#[cfg(feature = \"crash-points\")]";
+    assert_eq!(faults("src/engine/mod.rs", "pub mod doors;"), 1);
+    assert_eq!(
+        faults("src/engine/mod.rs", &format!("{gate}\npub mod doors;")),
+        0
+    );
+    assert_eq!(
+        faults("src/app/a.rs", "let a = crate::app::crash::guarded(a);"),
+        1
+    );
+    assert_eq!(faults("src/app/a.rs", "variable(\"TANDA_CRASH_AT\")"), 1);
+    assert_eq!(
+        faults("src/app/a.rs", "// the doors of the engine, after a crash"),
+        0
+    );
+    assert_eq!(faults("src/app/crash.rs", "use crate::engine::doors;"), 0);
+    let manifest = |text: &str| vec![("Cargo.toml".to_owned(), text.to_owned())];
+    assert!(hooks_by_default(&manifest("[features]\ncrash-points = []\n")).is_none());
+    let default = "[features]\ndefault = [\"crash-points\"]\n";
+    assert!(hooks_by_default(&manifest(default)).is_some());
 }
 
 #[test]

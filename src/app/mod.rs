@@ -12,6 +12,8 @@ mod cli;
 mod commands;
 mod compose;
 mod config;
+#[cfg(feature = "crash-points")]
+mod crash;
 mod exit;
 mod health;
 mod log;

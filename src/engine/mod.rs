@@ -151,8 +151,12 @@ async fn run_until(
             river.stop_intake().await;
             Box::pin(river.close()).await.and(Err(error))
         }
-        // Nothing can be recorded any more.
-        Err(error) => Err(error),
+        // Nothing can be recorded any more: what would be begun until this process is gone, the next one
+        // would find in doubt.
+        Err(error) => {
+            let _is_first = stopper.drain();
+            Err(error)
+        }
     };
     at_the_end(&stop, source.withdraw()).await;
     ended

@@ -4,15 +4,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use tanda::domain::job::Job;
 use tanda::domain::outcome::Status;
 use tanda::domain::time::Timestamp;
+use tanda::engine::EngineError;
+use tanda::engine::doors::{self, Broken, Guard, Point};
 use tanda::engine::ports::{Control, Sight};
 use tanda::ledger::MemoryLedger;
 
 use crate::support::fuse::Fuse;
-use crate::support::judge::{Does, World, job};
+use crate::support::judge::{Does, World, job, let_pass};
 
 fn jobs() -> Vec<Job> {
     [
@@ -136,4 +141,45 @@ async fn i1_i13_kill_after_kill_still_settles_everything_once() {
         world.run(&jobs()).await;
         judge(&world, &kills).await;
     }
+}
+
+/// Tells that the first intent is not durable, and lets the source take a minute to go.
+#[derive(Default)]
+struct FailsOnce(AtomicBool);
+
+#[async_trait]
+impl Guard for FailsOnce {
+    async fn at(&self, point: Point) -> Result<(), Broken> {
+        match point.to_string().as_str() {
+            "ledger.begin.before" if !self.0.swap(true, Ordering::SeqCst) => Err(Broken(point)),
+            "source.withdraw.before" => {
+                let_pass(Duration::from_secs(60)).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Otherwise each is in doubt for the next process, and waits for a person where the bank's list has shown
+/// nothing yet.
+#[tokio::test(start_paused = true)]
+async fn f2_i9_once_the_ledger_has_failed_nothing_more_is_begun() {
+    let world = World::new(Arc::new(MemoryLedger::new()));
+    let jobs: Vec<_> = (1..=40)
+        .map(|card| job(&format!("J-{card}"), card))
+        .collect();
+    let guard: Arc<dyn Guard> = Arc::new(FailsOnce::default());
+    let (_stopper, stop) = tanda::engine::stop::signal();
+    let (pauses, _) = tokio::sync::watch::channel(None);
+    let ports = doors::guarded(world.ports(), &guard);
+    let source = doors::guarded_source(world.source(&jobs), &guard);
+    let ended = tanda::engine::run(ports, world.settings.clone(), source, stop, &pauses).await;
+    assert!(matches!(ended, Err(EngineError::Ledger(_))), "{ended:?}");
+    let ids = jobs.iter().map(|job| job.entity_id.clone()).collect();
+    let sights = world.ledger.look(ids).await.expect("memory");
+    let begun = sights.iter().filter(|it| matches!(it, Sight::Known { .. }));
+    let (begun, at_once) = (begun.count(), world.settings.concurrency);
+    // Those that had their turn, and those that had it before the failure was heard of.
+    assert!(begun <= 2 * at_once, "{begun} of {} were begun", jobs.len());
 }

@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod contract;
 mod crash;
+mod crash_points;
 mod dead;
 mod dead_commands;
 mod dead_letters;

@@ -19,6 +19,7 @@ mod blows;
 mod broker;
 mod campaign;
 mod cast;
+mod engine;
 mod exhaustive;
 mod figures;
 mod ledger;

@@ -14,14 +14,9 @@ const NO_CONSOLE: &str = "the console does not exist";
 const NO_SHARED_LEDGER: &str = "the shared ledger in Postgres does not exist";
 const NO_DROP_FOLDER: &str = "the drop folder does not exist";
 const NO_RELEASE: &str = "there is no release yet: what it must have comes with it";
-const AT_CRASH_POINTS: &str = "its test comes with the crash points of the real worker";
 
 /// Rows without a test, each with the reason.
 const WITHOUT_A_TEST: &[(&str, &str)] = &[
-    ("f3", AT_CRASH_POINTS),
-    ("f4", AT_CRASH_POINTS),
-    ("f5", AT_CRASH_POINTS),
-    ("f6", AT_CRASH_POINTS),
     ("f25", NO_SHARED_LEDGER),
     ("f26", NO_SHARED_LEDGER),
     ("f41", NO_DROP_FOLDER),

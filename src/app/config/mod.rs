@@ -22,6 +22,8 @@ use clap::ValueEnum;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+#[cfg(feature = "crash-points")]
+pub(super) use self::reading::variable;
 use self::reading::{Origin, Reading, absolute_from_env, credentials, environment};
 use self::relations::{RELATIONS, Relation, WORKER_RELATIONS};
 use self::table::{Kind, SETTINGS, Setting, Written};

@@ -309,6 +309,16 @@ pub(super) fn absolute_from_env(name: &str) -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
 }
 
+/// A variable that is no setting.
+#[cfg(feature = "crash-points")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that reads the environment"
+)]
+pub(in crate::app) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Where systemd puts this process's credentials.
 pub(super) fn credentials() -> Option<PathBuf> {
     absolute_from_env(CREDENTIALS)

@@ -1,13 +1,16 @@
-//! A TCP proxy that cuts, stalls and swallows.
+//! A TCP proxy that cuts, stalls, delays and swallows.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes taken in one go.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -19,6 +22,8 @@ struct Behaviour {
     bytes_left: AtomicI64,
     /// Nothing passes from the broker any more.
     swallows: AtomicBool,
+    /// What the broker says passes so many milliseconds later.
+    delay_ms: AtomicU64,
     cuts: AtomicUsize,
     /// Raised to end every connection.
     epoch: watch::Sender<u64>,
@@ -41,6 +46,7 @@ impl Proxy {
         let behaviour = Arc::new(Behaviour {
             bytes_left: AtomicI64::new(-1),
             swallows: AtomicBool::new(false),
+            delay_ms: AtomicU64::new(0),
             cuts: AtomicUsize::new(0),
             epoch: watch::Sender::new(0),
         });
@@ -66,6 +72,12 @@ impl Proxy {
     /// Lets nothing of what the broker says through any more, or again.
     pub(crate) fn swallow(&self, swallows: bool) {
         self.behaviour.swallows.store(swallows, Ordering::SeqCst);
+    }
+
+    /// Lets what the broker says through so much later from now on.
+    pub(crate) fn delay(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).expect("not so long");
+        self.behaviour.delay_ms.store(millis, Ordering::SeqCst);
     }
 
     /// Cuts every connection now.
@@ -120,9 +132,24 @@ async fn serve(listener: TcpListener, target: SocketAddr, behaviour: Arc<Behavio
 async fn carry(mut client: TcpStream, mut server: TcpStream, behaviour: &Behaviour) {
     let mut epoch = behaviour.epoch.subscribe();
     let (mut up, mut down) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let mut delayed: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     loop {
+        let due = delayed.front().map(|(due, _)| *due);
+        let is_due = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
         let (is_up, read) = tokio::select! {
             _ = epoch.changed() => break,
+            () = is_due => {
+                let (_, bytes) = delayed.pop_front().expect("it is due");
+                if client.write_all(&bytes).await.is_err() {
+                    break;
+                }
+                continue;
+            }
             read = client.read(&mut up) => (true, read),
             read = server.read(&mut down) => (false, read),
         };
@@ -133,6 +160,11 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, behaviour: &Behavio
                 .write_all(up.get(..may).expect("not more than was read"))
                 .await
         } else if behaviour.swallows.load(Ordering::SeqCst) {
+            Ok(())
+        } else if behaviour.delay_ms.load(Ordering::SeqCst) > 0 || !delayed.is_empty() {
+            let delay = Duration::from_millis(behaviour.delay_ms.load(Ordering::SeqCst));
+            let bytes = down.get(..may).expect("not more than was read");
+            delayed.push_back((Instant::now() + delay, bytes.to_vec()));
             Ok(())
         } else {
             client

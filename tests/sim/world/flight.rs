@@ -71,6 +71,8 @@ pub(super) enum Doing {
 pub(super) struct Flight {
     pub(super) generation: usize,
     pub(super) content: Content,
+    /// What it is to say, whatever moved.
+    pub(super) wanted: Content,
     pub(super) progress: Option<Progress>,
     pub(super) doing: Doing,
     /// Deliveries to be answered, a bit each.
@@ -102,6 +104,7 @@ impl Flight {
         Self {
             generation,
             content,
+            wanted: content,
             progress: Some(progress),
             doing: Doing::Nothing,
             receipts: 0,
@@ -337,7 +340,7 @@ impl World {
         }
         self.figures.generations += u64::from(generation > 0 && generation == known);
         let version = self.version();
-        let row = self.ledger.row_or_new(job, generation, content);
+        let row = self.ledger.row_or_new(job, generation, flight.wanted);
         let Unrecorded {
             attempts,
             spent,

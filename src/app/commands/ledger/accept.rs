@@ -82,6 +82,8 @@ Payments may have been made of which nothing is known here any more. To accept t
   another outcome may have been told of it (tanda settle, then tanda dead redrive).
 - Jobs that were told in_doubt or waiting are known only from the results queue and from result files.
   What was waiting may not be waited for any more: look there, and put such jobs in again.
+- What this ledger calls rejected or not sent may have been run again, and paid, since it was written. It is
+  asked about before it is run again; look at the bank's list before you pay it in another way.
 - A job may be told a second final outcome, and jobs of one card may run in another order than they came.
 
 Before you accept: look for the right file and its anchor once more, and make sure that no other process

@@ -333,7 +333,10 @@ async fn flow(flows: Flows<'_>, source: FileSource, rows: u64) -> Result<Option<
         sink: tally,
         clock: Arc::new(SystemClock),
     };
-    let ended = crate::engine::run(ports, settings, Box::new(source), stop, &pauses).await;
+    let source = Box::new(source);
+    #[cfg(feature = "crash-points")]
+    let (ports, source) = crate::app::crash::guarded(ports, source)?;
+    let ended = crate::engine::run(ports, settings, source, stop, &pauses).await;
     beside.shutdown().await;
     if let Some(pause) = gave_up.get() {
         let words = Words::of(pause, &flows.about);

@@ -120,6 +120,8 @@ impl Parts<'_> {
             clock: Arc::new(SystemClock),
         };
         let source = Box::new(source);
+        #[cfg(feature = "crash-points")]
+        let (ports, source) = crate::app::crash::guarded(ports, source)?;
         let running = crate::engine::run(ports, settings, source, stop, &pauses);
         Box::pin(running).await.map_err(engine_failure)
     }
