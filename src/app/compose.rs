@@ -133,7 +133,12 @@ impl House {
         } = self;
         let closed = ledger.close().await;
         drop(simulated);
-        closed.map_err(|error| Failure::new(Exit::Unusable, error))
+        closed.map_err(|error| {
+            let context = "the ledger could not be closed. Nothing is lost while its files are kept: what \
+                           was sent is on record or will be asked about. Mend the disk; the next start \
+                           reads what is there";
+            Failure::new(Exit::Unusable, anyhow::Error::new(error).context(context))
+        })
     }
 }
 

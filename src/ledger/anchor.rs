@@ -2,24 +2,31 @@
 //!
 //! *What it promises.* It never names a commit that was not durable before it. So a ledger with a
 //! smaller number, or with another id, has forgotten something: an older copy was put in its place,
-//! or the disk lost committed pages, which SQLite itself does not notice.
+//! or the disk lost committed pages, which SQLite itself does not notice. It is flushed once a second;
+//! between, its last line names each commit before anybody is told of it, so that it knows the very last
+//! one however the process ends.
 //!
-//! *What it refuses to know.* What was forgotten. And a loss of the last moments before a power
-//! cut, because it is written once a second, not at each commit.
+//! *What it refuses to know.* What was forgotten. And the last second before a power cut: what was not
+//! flushed may be gone, and a last line that cannot be read is one of those.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Forgotten;
 use super::place;
+use crate::domain::digest::Digest;
 use crate::domain::job::EntityId;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::Control;
 
 /// The name of this format and its version.
-const SCHEMA: &str = "tanda.anchor.v1";
+const SCHEMA: &str = "tanda.anchor.v2";
+/// The one before it had no last line.
+const SCHEMA_WITHOUT_LAST_LINE: &str = "tanda.anchor.v1";
 /// An anchor is a few hundred bytes; what is longer is not one.
 const MAX_BYTES: u64 = 16 * 1024;
 
@@ -90,11 +97,16 @@ impl Anchor {
         })
     }
 
-    /// Makes it durable.
-    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+    /// Makes it durable; where later commits are named from then on.
+    pub(super) fn write(&self, path: &Path) -> io::Result<LastLine> {
         let mut content = serde_json::to_vec(self).expect("strings and integers always serialise");
         content.push(b'\n');
-        place::replace(path, &content)
+        let at = u64::try_from(content.len()).expect("a small file");
+        // It has its room from the beginning: a disk that runs full does not matter to it.
+        content.extend(last_line(self.sequence));
+        place::replace(path, &content)?;
+        let file = std::fs::OpenOptions::new().write(true).open(path)?;
+        Ok(LastLine { file, at })
     }
 
     /// Reads it; `None` where there is none.
@@ -107,14 +119,44 @@ impl Anchor {
         };
         let mut content = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut content)?;
-        let anchor: Self = serde_json::from_slice(&content).map_err(io::Error::from)?;
-        if anchor.schema == SCHEMA {
+        let end = content.iter().position(|byte| *byte == b'\n');
+        let (first, rest) = content.split_at(end.map_or(content.len(), |end| end + 1));
+        let mut anchor: Self = serde_json::from_slice(first).map_err(io::Error::from)?;
+        if [SCHEMA, SCHEMA_WITHOUT_LAST_LINE].contains(&anchor.schema.as_str()) {
+            let last = sequence_in(rest).unwrap_or_default();
+            anchor.sequence = anchor.sequence.max(last);
             Ok(Some(anchor))
         } else {
             let message = format!("{} is not {SCHEMA}", anchor.schema);
             Err(io::Error::new(io::ErrorKind::InvalidData, message))
         }
     }
+}
+
+/// The last line of an anchor, written again and again in its place.
+pub(super) struct LastLine {
+    file: File,
+    at: u64,
+}
+
+impl LastLine {
+    /// Names this commit. It is not flushed: the system has it, whatever becomes of this process.
+    pub(super) fn name(&self, sequence: i64) -> io::Result<()> {
+        self.file.write_all_at(&last_line(sequence), self.at)
+    }
+}
+
+/// A number of fixed width, and a checksum: a line that was half written is none.
+fn last_line(sequence: i64) -> Vec<u8> {
+    let number = format!("{sequence:020}");
+    let checksum = Digest::of(number.as_bytes()).first_u64();
+    format!("{number} {checksum:016x}\n").into_bytes()
+}
+
+fn sequence_in(line: &[u8]) -> Option<i64> {
+    let number = std::str::from_utf8(line.get(..20)?).ok()?;
+    let sequence = number.parse().ok()?;
+    (last_line(sequence) == line).then_some(sequence)
 }
 
 /// Whether a ledger with this id and sequence remembers all that the anchor has seen.

@@ -109,6 +109,28 @@ pub enum OpenError {
         /// What was found.
         finding: String,
     },
+    /// It is known by more than one name.
+    #[error(
+        "the file of the ledger at {path} has more than one name (hard links). Nothing was sent: under \
+         another name a second process could pay from it without knowing of this one. Make a copy in the \
+         place of each other name, or remove it"
+    )]
+    ManyNames {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// It is on another machine.
+    #[error(
+        "the ledger at {path} is on a file system that is shared over a network ({kind}). Nothing was \
+         sent: there two processes could pay from one ledger without knowing of each other. Put it on a \
+         disk of this machine"
+    )]
+    OverNetwork {
+        /// The ledger.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: String,
+    },
     /// The disk or SQLite said no.
     #[error(
         "the ledger at {path} could not be used: {doing} failed. Nothing was sent. Check that the \
@@ -139,6 +161,12 @@ pub enum Forgotten {
     /// The anchor is another ledger's.
     #[error("the anchor beside it belongs to another ledger")]
     OtherLedger,
+    /// Commits that were durable are in its log and cannot be read any more.
+    #[error("its log {log} breaks off in the middle, and later commits in it cannot be read")]
+    LogIsBroken {
+        /// The log of SQLite.
+        log: PathBuf,
+    },
     /// It was used, and nothing says how far.
     #[error("it has come to commit {sequence}, and the anchor that knows its last one is missing")]
     AnchorIsMissing {

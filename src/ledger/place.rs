@@ -1,13 +1,15 @@
 //! Files that belong to their owner alone.
 //!
 //! *What it promises.* Directories made here are 0700 and files 0600, whatever the umask; a
-//! replaced file is whole or as it was, and on the disk when the call returns.
+//! replaced file is whole or as it was, and on the disk when the call returns. A file that is watched is
+//! known to be the one that it was.
 //!
 //! *What it refuses to know.* What is in them.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -74,6 +76,116 @@ fn own(_path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Kinds of file systems that other machines may write to as well.
+const OVER_NETWORK: [&str; 20] = [
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "fhgfs",
+    "fuse.ceph",
+    "fuse.glusterfs",
+    "fuse.rclone",
+    "fuse.s3fs",
+    "fuse.sshfs",
+    "gfs2",
+    "gpfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "smb3",
+];
+/// Where Linux tells what is mounted.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// The kind of the file system on which this file is or will be, where others may write to it over a
+/// network. Elsewhere than on Linux nothing is known of it.
+pub(super) fn network_file_system(path: &Path) -> io::Result<Option<String>> {
+    let directory = std::fs::canonicalize(directory_of(path))?;
+    let mounts = match std::fs::read_to_string(MOUNTS) {
+        Ok(mounts) => mounts,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let kind = kind_of_mount(&mounts, &directory);
+    Ok(kind
+        .filter(|kind| OVER_NETWORK.contains(kind))
+        .map(str::to_owned))
+}
+
+/// The kind of the innermost mount over this directory, as in proc(5): fields, the mount point the
+/// fifth, then ` - ` and the kind. Of several at one point the last hides the others.
+fn kind_of_mount<'a>(mounts: &'a str, directory: &Path) -> Option<&'a str> {
+    let mounts = mounts.lines().filter_map(|line| {
+        let (fields, rest) = line.split_once(" - ")?;
+        let point = PathBuf::from(unescaped(fields.split(' ').nth(4)?));
+        let kind = rest.split(' ').next()?;
+        directory
+            .starts_with(&point)
+            .then(|| (point.components().count(), kind))
+    });
+    mounts.max_by_key(|(depth, _)| *depth).map(|(_, kind)| kind)
+}
+
+/// Spaces and the like are written as a backslash and three octal digits there.
+fn unescaped(text: &str) -> OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let octal = after.get(..3).filter(|_| *first == b'\\');
+        let octal = octal.and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(byte) = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            bytes.push(byte);
+            rest = after.get(3..).unwrap_or_default();
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+/// How many names this file has.
+pub(super) fn names(path: &Path) -> io::Result<u64> {
+    Ok(std::fs::metadata(path)?.nlink())
+}
+
+/// A file that must stay in its place.
+pub(super) struct Watched {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Watched {
+    /// The file that is at this path now.
+    pub(super) fn at(path: PathBuf) -> io::Result<Self> {
+        let metadata = std::fs::metadata(&path)?;
+        Ok(Self {
+            path,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the same file is there still. Where the system does not say, it is.
+    pub(super) fn is_there(&self) -> bool {
+        match std::fs::metadata(&self.path) {
+            Ok(now) => (now.dev(), now.ino()) == (self.device, self.inode),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+}
+
 /// How many bytes this user may still write where this file is; none where the system does not
 /// say. A quota does not show here.
 pub(super) fn free_bytes(path: &Path) -> Option<u64> {
@@ -131,4 +243,49 @@ fn sync_directory_of(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_directory_of(_path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS_HERE: &str = "\
+22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+23 22 0:21 / /proc rw - proc proc rw
+40 22 0:40 / /srv rw,relatime shared:5 - nfs4 server:/export rw,vers=4.2
+41 40 254:1 / /srv/local rw - xfs /dev/vdb rw
+42 22 0:41 / /mnt/two\\040words rw - cifs //server/share rw
+43 22 0:42 / /over rw - ext4 /dev/vdc rw
+44 43 0:43 / /over rw - fuse.sshfs host:/ rw
+";
+
+    #[test]
+    fn f24_the_innermost_mount_says_whether_others_may_write_there() {
+        let kind = |path: &str| kind_of_mount(MOUNTS_HERE, Path::new(path));
+        assert_eq!(kind("/var/lib/tanda"), Some("ext4"));
+        assert_eq!(kind("/srv"), Some("nfs4"));
+        assert_eq!(kind("/srv/tanda"), Some("nfs4"));
+        assert_eq!(kind("/srvice"), Some("ext4"));
+        assert_eq!(kind("/srv/local/tanda"), Some("xfs"));
+        assert_eq!(kind("/mnt/two words/tanda"), Some("cifs"));
+        assert_eq!(kind("/over"), Some("fuse.sshfs"));
+        assert_eq!(kind_of_mount("", Path::new("/")), None);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_or_replaced_is_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, "1").expect("a file");
+        let watched = Watched::at(path.clone()).expect("a file");
+        assert!(watched.is_there());
+        std::fs::write(&path, "2").expect("the same file");
+        assert!(watched.is_there());
+        let other = folder.path().join("other");
+        std::fs::write(&other, "3").expect("a file");
+        std::fs::rename(&other, &path).expect("replaced");
+        assert!(!watched.is_there());
+        std::fs::remove_file(&path).expect("removed");
+        assert!(!watched.is_there());
+    }
 }

@@ -103,6 +103,13 @@ impl SimulatedBank {
         self.lock().report(now)
     }
 
+    /// Goes on with this world in the place of the one that was. Its outages count from now.
+    pub fn replace(&self, mut world: World) {
+        world.is_out(self.clock.wall());
+        *self.lock() = world;
+        self.switched.notify_one();
+    }
+
     /// Takes or refuses the token from now on.
     pub fn accept_token(&self, accepted: bool) {
         self.lock().accept_token(accepted);

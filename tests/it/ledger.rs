@@ -4,6 +4,7 @@
     reason = "an index that is not there is a failed test"
 )]
 
+mod damage;
 mod dead;
 mod losses;
 mod prune;
@@ -25,6 +26,7 @@ use crate::contract::samples::{
     generation, held, id, intent, outcome, reference, settlement, settlement_with, unclear,
 };
 use crate::contract::{binding, new_sqlite};
+use crate::support::tampering::seal;
 
 const NAME: &str = "ledger.db";
 
@@ -199,7 +201,7 @@ async fn a_ledger_of_a_later_version_is_refused() {
             refused,
             OpenError::Newer {
                 found: 99,
-                known: 4,
+                known: 5,
                 ..
             }
         ),
@@ -290,10 +292,7 @@ async fn i1_a_ledger_whose_log_was_damaged_is_refused() {
     std::fs::write(&log, bytes).expect("one flipped bit");
     let refused = refusal(crashed.path());
     let how = how_it_forgot(&refused);
-    assert!(
-        matches!(how, Forgotten::Behind { anchored: 4, .. }),
-        "{how}"
-    );
+    assert!(matches!(how, Forgotten::LogIsBroken { .. }), "{how}");
 }
 
 #[tokio::test]
@@ -482,6 +481,7 @@ async fn i12_no_error_tells_a_card_or_an_id() {
     let other = Connection::open(dir.path().join(NAME)).expect("the file");
     let bent = "DROP TRIGGER jobs_say_one_thing; UPDATE jobs SET amount_minor = 1";
     other.execute_batch(bent).expect("tampered with");
+    seal(&other, "jobs");
     let error = ledger
         .unsettled(None, 9)
         .await
@@ -588,7 +588,33 @@ async fn i7_held_jobs_outlast_their_process_in_their_order() {
     }
 }
 
-/// What the first format wrote is read back whole after the migration, and its triggers still hold.
+/// What a format before checksums wrote is taken as it is, and every row compared from then on.
+#[tokio::test]
+async fn a_ledger_of_the_fourth_format_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(NAME);
+    let db = Connection::open(&path).expect("a file");
+    db.execute_batch(include_str!("ledger/version_4.sql"))
+        .expect("the fourth format");
+    drop(db);
+    let ledger = open(dir.path()).expect("brought up to date");
+    assert!(finished(&ledger, "A").await);
+    let loss = ledger.loss().await.expect("a read").expect("a loss");
+    assert_eq!((loss.by.as_str(), loss.is_past), ("Ana", false));
+    assert!(ledger.has_arrived(id("H")).await.expect("a read"));
+    ledger.close().await.expect("closed");
+    open(dir.path())
+        .expect("every row has its checksum")
+        .close()
+        .await
+        .expect("closed");
+    let db = Connection::open(&path).expect("the file");
+    db.execute_batch("DROP TRIGGER losses_are_fixed; UPDATE losses SET accepted_by = 'Beto'")
+        .expect("tampered with");
+    drop(db);
+    assert!(matches!(refusal(dir.path()), OpenError::Corrupt { .. }));
+}
+
 #[tokio::test]
 async fn a_ledger_of_the_third_format_is_brought_up_to_date() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -607,6 +633,7 @@ async fn a_ledger_of_the_third_format_is_brought_up_to_date() {
     ledger.close().await.expect("closed");
 }
 
+/// What the first format wrote is read back whole after the migration, and its triggers still hold.
 #[tokio::test]
 async fn a_ledger_of_the_first_format_is_brought_up_to_date() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -631,7 +658,7 @@ async fn a_ledger_of_the_first_format_is_brought_up_to_date() {
     let version: i64 = db
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("a version");
-    assert_eq!(version, 4);
+    assert_eq!(version, 5);
     for forbidden in [
         "DELETE FROM jobs",
         "DELETE FROM attempts",

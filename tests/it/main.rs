@@ -12,6 +12,7 @@ mod dead_commands;
 mod dead_letters;
 mod decisions;
 mod deploy;
+mod disk;
 mod drill;
 mod faults;
 mod files;

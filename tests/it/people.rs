@@ -11,6 +11,7 @@ use crate::support::payroll::{file, row};
 use crate::support::program::{
     Desk, MORE_THAN_ANY_DISK_MIB, SimulatorProcess, Started, exits, said, statuses,
 };
+use crate::support::tampering::seal;
 
 /// A day in the middle of 2024, which every prune reaches.
 const LONG_AGO_MS: i64 = 1_718_000_000_000;
@@ -619,6 +620,7 @@ fn grow_old(desk: &Desk, entity_ids: &[&str]) {
         );
         assert!(aged.expect("aged") > 0, "{entity_id}");
     }
+    seal(&db, "outcomes");
     db.execute_batch(&sql).expect("restored");
 }
 

@@ -14,15 +14,11 @@ const NO_CONSOLE: &str = "the console does not exist";
 const NO_SHARED_LEDGER: &str = "the shared ledger in Postgres does not exist";
 const NO_DROP_FOLDER: &str = "the drop folder does not exist";
 const NO_RELEASE: &str = "there is no release yet: what it must have comes with it";
-const ON_BROKEN_DISKS: &str = "its test comes with the faults of disks";
 
 /// Rows without a test, each with the reason.
 const WITHOUT_A_TEST: &[(&str, &str)] = &[
-    ("f21", ON_BROKEN_DISKS),
-    ("f24", ON_BROKEN_DISKS),
     ("f25", NO_SHARED_LEDGER),
     ("f26", NO_SHARED_LEDGER),
-    ("f37", ON_BROKEN_DISKS),
     ("f41", NO_DROP_FOLDER),
     ("f44", NO_CONSOLE),
     ("s3", "workbooks are not read: they are refused by name"),

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::open::{self, Meta, fault, sql};
 use super::trouble::Trouble;
-use super::{Binding, holds, losses, read, write};
+use super::{Binding, holds, losses, read, whole, write};
 use crate::domain::request::Person;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::Control;
@@ -72,6 +72,9 @@ pub(super) fn accept(path: &Path, binding: &Binding, by: &By<'_>) -> Result<Acce
     };
     let mut db = open::connect(&path).map_err(sql(&path, "opening it"))?;
     open::check_format(&path, &mut db)?;
+    if matches!(lost, Forgotten::LogIsBroken { .. }) {
+        open::empty_log(&path, &db)?;
+    }
     let write =
         |db: &mut Connection| record(db, binding, by, &lost, anchor.as_ref(), control.as_ref());
     if !is_new {
@@ -124,6 +127,8 @@ fn look(path: &Path, binding: &Binding) -> Result<Forgotten, OpenError> {
 
 fn look_into(path: &Path, binding: &Binding) -> Result<(), OpenError> {
     let mut db = open::connect(path).map_err(sql(path, "opening it"))?;
+    open::leave_log(&db).map_err(sql(path, "opening it"))?;
+    whole::check_log(path, &db)?;
     open::check_format(path, &mut db)?;
     let meta = Meta::read(&db).map_err(sql(path, "reading what it belongs to"))?;
     meta.check_binding(path, binding)?;

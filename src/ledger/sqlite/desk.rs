@@ -7,13 +7,15 @@
 //!
 //! *What it promises.* The writer answers a caller only when the commit that holds its rows has
 //! returned. The first trouble of either thread is the last thing the ledger does: the writer
-//! repairs nothing and goes on with nothing, and whoever waits or calls later is told of it.
+//! repairs nothing and goes on with nothing, and whoever waits or calls later is told of it. A ledger whose
+//! file is not in its place any more is in such trouble: the next start would not find what it writes.
 //! Dropping a desk waits until its thread has ended and its files are closed.
 //!
 //! *What it refuses to know.* What the orders do.
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,10 +24,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::open::WAL_CHECKPOINT_PAGES;
 use super::trouble::Trouble;
 use super::{read, write};
 use crate::engine::ports::LedgerError;
-use crate::ledger::anchor::{Anchor, Whose};
+use crate::ledger::anchor::{Anchor, LastLine, Whose};
+use crate::ledger::place::Watched;
 
 /// How many orders one commit takes: more than any set of callers has in flight (the prefetch is
 /// 128), and few enough that a commit stays within some tens of milliseconds.
@@ -213,12 +217,17 @@ pub(super) struct Writer {
     pub(super) lock: File,
     pub(super) fate: Fate,
     pub(super) anchor_path: PathBuf,
+    pub(super) anchor: LastLine,
+    /// The files that must stay what they were when they were opened.
+    pub(super) watched: Vec<Watched>,
     pub(super) whose: Whose,
     /// Of the last commit.
     pub(super) sequence: i64,
     /// Of the commit that the anchor names.
     pub(super) anchored: i64,
     pub(super) anchored_at: Instant,
+    /// How many pages SQLite's log has.
+    pub(super) log_pages: Arc<AtomicI32>,
     /// Only to wait with an end; it drives nothing else.
     pub(super) timer: tokio::runtime::Runtime,
 }
@@ -237,8 +246,13 @@ impl Writer {
     /// Serves until it is closed, dropped or in trouble.
     pub(super) fn serve(mut self, mut orders: mpsc::Receiver<Message>) {
         let mut closing = None;
-        let served = self.serve_until_closed(&mut orders, &mut closing);
-        let ended = match served.and_then(|()| self.write_anchor()) {
+        let served = self
+            .watch_log()
+            .and_then(|()| self.serve_until_closed(&mut orders, &mut closing));
+        let written = served
+            .and_then(|()| self.write_anchor())
+            .and_then(|()| self.checkpoint());
+        let ended = match written {
             Ok(()) => self.close(),
             Err(trouble) => {
                 let trouble = settle_fate(&self.fate, trouble);
@@ -272,6 +286,32 @@ impl Writer {
             if self.anchored_at.elapsed() >= ANCHOR_EVERY {
                 self.write_anchor()?;
             }
+            if self.log_pages.load(Ordering::Relaxed) >= WAL_CHECKPOINT_PAGES {
+                self.checkpoint()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has SQLite tell how long its log is, in the place of its own checkpoints: what fails in those, it
+    /// tells nobody.
+    fn watch_log(&mut self) -> Result<(), Trouble> {
+        let pages = Arc::clone(&self.log_pages);
+        self.db.wal_hook(Some(move |_: &mut _, in_log| {
+            pages.store(in_log, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(())
+    }
+
+    /// Moves what the log has into the file, as far as no reader still needs it there. Another process that
+    /// does so just now is as good.
+    fn checkpoint(&self) -> Result<(), Trouble> {
+        let is_busy: i64 = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(0))?;
+        if is_busy == 0 {
+            self.log_pages.store(0, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -328,14 +368,19 @@ impl Writer {
         write::set_sequence(&tx, sequence)?;
         tx.commit()?;
         self.sequence = sequence;
-        Ok(())
+        // Before anybody is told, and so before anything is sent because of it.
+        self.anchor.name(sequence).map_err(Trouble::Anchor)?;
+        match self.watched.iter().find(|file| !file.is_there()) {
+            None => Ok(()),
+            Some(gone) => Err(Trouble::Gone(gone.path().to_owned())),
+        }
     }
 
     /// Names the last commit, which has returned, in the anchor.
     fn write_anchor(&mut self) -> Result<(), Trouble> {
         if self.anchored != self.sequence {
             let control = read::control(&self.db)?;
-            Anchor::new(&self.whose, self.sequence, control.as_ref())
+            self.anchor = Anchor::new(&self.whose, self.sequence, control.as_ref())
                 .write(&self.anchor_path)
                 .map_err(Trouble::Anchor)?;
             self.anchored = self.sequence;

@@ -6,8 +6,11 @@
 //!
 //! *What it refuses to know.* Why a job must wait, and when its turn comes.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::checksum::HOLDS;
 use super::trouble::Trouble;
 use super::{read, requests, write};
 use crate::domain::digest::Digest;
@@ -18,6 +21,33 @@ use crate::domain::time::Timestamp;
 use crate::engine::ports::{HeldJob, Intent, JobRef, NewlyHeld, Sight, Standing, StoredOutcome};
 use crate::ledger::history::{Held, HeldHistory, HeldLine};
 use crate::ledger::rules;
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "entity_id = ?1",
+        "generation = ?2",
+        "card_id = ?3",
+        "operation = ?4",
+        "amount_minor = ?5",
+        "currency = ?6",
+        "description = ?7",
+        "not_after = ?8",
+        "fingerprint = ?9",
+        "key = ?10",
+        "body_sha256 = ?11",
+        "origin = ?12",
+        "source = ?13",
+        "line = ?14",
+        "envelope = ?15",
+        "received_at = ?16",
+        "intent_at = ?17",
+        "intent_bank_at = ?18",
+        "again_by = ?19",
+        "outcome = ?20",
+        "place = ?21",
+    ];
+    HOLDS.insert(&values, "")
+});
 
 /// See `Ledger::hold`.
 pub(super) fn hold(db: &Connection, held: &[NewlyHeld]) -> Result<Vec<StoredOutcome>, Trouble> {
@@ -56,18 +86,13 @@ fn hold_one(db: &Connection, held: &NewlyHeld) -> Result<StoredOutcome, Trouble>
 fn insert(db: &Connection, held: &NewlyHeld, outcome: i64) -> Result<(), Trouble> {
     let (intent, job) = (&held.intent, &held.intent.job);
     let place = if held.first {
-        "(SELECT coalesce(min(place), 0) - 1 FROM holds WHERE card_id = ?3)"
+        "SELECT coalesce(min(place), 0) - 1 FROM holds WHERE card_id = ?1"
     } else {
-        "(SELECT coalesce(max(place), 0) + 1 FROM holds WHERE card_id = ?3)"
+        "SELECT coalesce(max(place), 0) + 1 FROM holds WHERE card_id = ?1"
     };
-    let insert = format!(
-        "INSERT INTO holds (entity_id, generation, card_id, place, operation, amount_minor, \
-         currency, description, not_after, fingerprint, key, body_sha256, origin, source, line, \
-         envelope, received_at, intent_at, intent_bank_at, again_by, outcome) \
-         VALUES (?1, ?2, ?3, {place}, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-         ?17, ?18, ?19, ?20)"
-    );
-    db.prepare_cached(&insert)?.execute(params![
+    let mut find_place = db.prepare_cached(place)?;
+    let place: i64 = find_place.query_row([job.card_id.as_str()], |row| row.get(0))?;
+    db.prepare_cached(&INSERT)?.execute(params![
         job.entity_id.as_str(),
         intent.generation.get(),
         job.card_id.as_str(),
@@ -88,6 +113,7 @@ fn insert(db: &Connection, held: &NewlyHeld, outcome: i64) -> Result<(), Trouble
         intent.at.bank.as_millis(),
         intent.again_by.as_ref().map(Person::as_str),
         outcome,
+        place,
     ])?;
     Ok(())
 }
@@ -107,19 +133,20 @@ pub(super) fn end(
 /// What is known of an id that is held.
 pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Option<Sight>, Trouble> {
     let mut statement = db.prepare_cached(
-        "SELECT generation, fingerprint, outcome FROM holds WHERE entity_id = ?1 \
-         ORDER BY generation DESC LIMIT 1",
+        "SELECT * FROM holds WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
     )?;
     let mut rows = statement.query([entity_id.as_str()])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let generation = Generation::new(row.get(0)?).ok_or(Trouble::Stored("generation"))?;
+    HOLDS.check(row)?;
+    let generation =
+        Generation::new(row.get("generation")?).ok_or(Trouble::Stored("generation"))?;
     Ok(Some(Sight::Known {
         generation,
-        fingerprint: Digest::from_bytes(row.get(1)?),
+        fingerprint: Digest::from_bytes(row.get("fingerprint")?),
         standing: Standing::Held {
-            outcome: read::outcome(db, row.get(2)?)?,
+            outcome: read::outcome(db, row.get("outcome")?)?,
             cancelled: requests::is_cancelled(db, entity_id, generation)?,
         },
     }))
@@ -137,7 +164,7 @@ pub(super) fn next(db: &Connection, card_id: &CardId) -> Result<Option<HeldJob>,
 }
 
 fn held_job(db: &Connection, row: &Row<'_>) -> Result<HeldJob, Trouble> {
-    let intent: Intent = read::intent(row)?;
+    let intent: Intent = read::intent(row, &HOLDS)?;
     Ok(HeldJob {
         outcome: read::outcome(db, row.get("outcome")?)?,
         cancelled: requests::is_cancelled(db, &intent.job.entity_id, intent.generation)?,
@@ -155,7 +182,7 @@ pub(super) fn of(db: &Connection, entity_id: &EntityId) -> Result<Option<HeldHis
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    let intent = read::intent(row)?;
+    let intent = read::intent(row, &HOLDS)?;
     let (card_id, place): (String, i64) = (row.get("card_id")?, row.get("place")?);
     let held_before: i64 = db
         .prepare_cached("SELECT count(*) FROM holds WHERE card_id = ?1 AND place < ?2")?
@@ -184,7 +211,7 @@ pub(super) fn all(db: &Connection, oldest: usize) -> Result<Held, Trouble> {
     let mut rows = statement.query([])?;
     let mut held = Held::default();
     while let Some(row) = rows.next()? {
-        let intent = read::intent(row)?;
+        let intent = read::intent(row, &HOLDS)?;
         held.totals.add(intent.job.operation, intent.job.amount);
         if held.oldest.len() < oldest {
             held.oldest.push(HeldLine {

@@ -5,13 +5,19 @@
 //!
 //! *What it refuses to know.* How a loss is found, and what follows from it for a job.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use std::sync::LazyLock;
 
+use rusqlite::{Connection, params};
+
+use super::checksum::{ARRIVALS, JOBS, LOSSES};
 use super::trouble::Trouble;
 use crate::domain::job::EntityId;
 use crate::domain::request::Person;
 use crate::domain::time::Timestamp;
 use crate::engine::ports::Loss;
+
+static NOTE_ARRIVAL: LazyLock<String> =
+    LazyLock::new(|| ARRIVALS.insert(&["entity_id = ?1"], "ON CONFLICT DO NOTHING"));
 
 /// Puts a loss on record. What was proven not executed before the forgotten time may have been sent in it:
 /// it is in doubt again.
@@ -21,51 +27,48 @@ pub(super) fn accept(
     at: Timestamp,
     forgotten: &str,
 ) -> rusqlite::Result<()> {
+    let values = [
+        "accepted_at = ?1",
+        "accepted_by = ?2",
+        "forgotten = ?3",
+        "past = 0",
+    ];
     db.execute(
-        "INSERT INTO losses (accepted_at, accepted_by, forgotten) VALUES (?1, ?2, ?3)",
+        &LOSSES.insert(&values, ""),
         params![at.as_millis(), by.as_str(), forgotten],
     )?;
-    db.execute(
-        "UPDATE jobs SET released = NULL WHERE released IS NOT NULL AND final_outcome IS NULL",
-        [],
-    )?;
+    let released = "WHERE released IS NOT NULL AND final_outcome IS NULL";
+    db.execute(&JOBS.update(&["released = NULL"], released), [])?;
     db.execute("DELETE FROM arrivals", [])?;
     Ok(())
 }
 
 /// See `Ledger::loss`.
 pub(super) fn newest(db: &Connection) -> Result<Option<Loss>, Trouble> {
-    let row = db
-        .prepare_cached(
-            "SELECT accepted_at, accepted_by, past FROM losses ORDER BY id DESC LIMIT 1",
-        )?
-        .query_row([], |row| {
-            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
-        })
-        .optional()?;
-    let Some((accepted_at, by, is_past)) = row else {
+    let mut statement = db.prepare_cached("SELECT * FROM losses ORDER BY id DESC LIMIT 1")?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else {
         return Ok(None);
     };
+    LOSSES.check(row)?;
+    let by: String = row.get("accepted_by")?;
     Ok(Some(Loss {
-        accepted_at: Timestamp::from_millis(accepted_at),
+        accepted_at: Timestamp::from_millis(row.get("accepted_at")?),
         by: Person::parse(&by).ok_or(Trouble::Stored("person"))?,
-        is_past,
+        is_past: row.get("past")?,
     }))
 }
 
 /// See `Ledger::note_loss_is_past`.
 pub(super) fn note_past(db: &Connection) -> Result<(), Trouble> {
-    db.execute(
-        "UPDATE losses SET past = 1 WHERE id = (SELECT max(id) FROM losses)",
-        [],
-    )?;
+    let newest = "WHERE id = (SELECT max(id) FROM losses)";
+    db.execute(&LOSSES.update(&["past = 1"], newest), [])?;
     Ok(())
 }
 
 /// See `Ledger::note_arrivals`.
 pub(super) fn note_arrivals(db: &Connection, entity_ids: &[EntityId]) -> Result<(), Trouble> {
-    let mut note =
-        db.prepare_cached("INSERT INTO arrivals (entity_id) VALUES (?1) ON CONFLICT DO NOTHING")?;
+    let mut note = db.prepare_cached(&NOTE_ARRIVAL)?;
     for entity_id in entity_ids {
         note.execute([entity_id.as_str()])?;
     }
@@ -74,8 +77,13 @@ pub(super) fn note_arrivals(db: &Connection, entity_ids: &[EntityId]) -> Result<
 
 /// See `Ledger::has_arrived`.
 pub(super) fn has_arrived(db: &Connection, entity_id: &EntityId) -> Result<bool, Trouble> {
-    let mut find = db.prepare_cached("SELECT 1 FROM arrivals WHERE entity_id = ?1")?;
-    Ok(find.exists([entity_id.as_str()])?)
+    let mut find = db.prepare_cached("SELECT * FROM arrivals WHERE entity_id = ?1")?;
+    let mut rows = find.query([entity_id.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(false);
+    };
+    ARRIVALS.check(row)?;
+    Ok(true)
 }
 
 /// A job is over: nobody asks any more when it arrived.

@@ -6,15 +6,18 @@
 //!
 //! *What it refuses to know.* Network file systems: SQLite's log does not work there.
 //!
-//! [`open`]: checks before use. [`schema`]: the tables. [`desk`]: the two threads. [`mod@write`] and
-//! [`read`]: the statements. [`holds`]: jobs taken over from their source. [`requests`]: what people ask. [`prune`] and
+//! [`open`]: what must be so before use. [`whole`]: whether nothing is damaged; [`log`]: in SQLite's log;
+//! [`checksum`]: in rows.
+//! [`schema`]: the tables. [`desk`]: the two threads. [`mod@write`] and [`read`]: the statements. [`holds`]: jobs taken over from their source. [`requests`]: what people ask. [`prune`] and
 //! [`tombstones`]: what gives way, and to what. [`visitor`]: other
 //! processes. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
 
 mod accept;
+mod checksum;
 mod dead;
 mod desk;
 mod holds;
+mod log;
 mod losses;
 mod open;
 mod prune;
@@ -25,6 +28,7 @@ mod tombstones;
 mod trouble;
 mod verdict;
 mod visitor;
+mod whole;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -111,10 +115,13 @@ impl SqliteLedger {
             lock: opened.lock,
             fate: Arc::clone(&fate),
             anchor_path: opened.anchor_path,
+            anchor: opened.anchor,
+            watched: opened.watched,
             whose: opened.whose,
             sequence: opened.sequence,
             anchored: opened.sequence,
             anchored_at: Instant::now(),
+            log_pages: Arc::default(),
             timer,
         };
         let writes = Desk::start("tanda-writer", desk::WRITE_QUEUE_ORDERS, &fate, |orders| {

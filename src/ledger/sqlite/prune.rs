@@ -10,9 +10,11 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use super::checksum::TOMBSTONES;
 use super::trouble::Trouble;
 use super::{Binding, open, read, write};
 use crate::domain::time::Timestamp;
@@ -28,6 +30,24 @@ const MAY_GO: &str = "NOT EXISTS (SELECT 1 FROM jobs AS g \
     WHERE g.entity_id = j.entity_id \
     AND (o.id IS NULL OR o.settled_at >= ?1 OR o.published_at IS NULL)) \
     AND NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.entity_id = j.entity_id)";
+
+static INSERT_TOMBSTONE: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "entity_id = j.entity_id",
+        "generation = j.generation",
+        "fingerprint = j.fingerprint",
+        "status = o.status",
+        "reason = ?2",
+        "event_id = o.event_id",
+        "begun_at = j.intent_at",
+        "begun_bank_at = j.intent_bank_at",
+        "settled_at = o.settled_at",
+    ];
+    TOMBSTONES.insert_from(
+        &values,
+        "FROM jobs AS j JOIN outcomes AS o ON o.id = j.final_outcome WHERE j.id = ?1",
+    )
+});
 
 /// Where a step of a prune begins: jobs first, then facts about messages, which go only after the
 /// job that they are about.
@@ -253,12 +273,7 @@ fn bury(db: &Connection, id: i64) -> Result<(), Trouble> {
         .optional()?;
     let (going, reason) = going.ok_or(Trouble::Stored("final outcome"))?;
     let stands = db
-        .prepare_cached(
-            "INSERT INTO tombstones (entity_id, generation, fingerprint, status, reason, event_id, \
-             begun_at, begun_bank_at, settled_at) SELECT j.entity_id, j.generation, j.fingerprint, \
-             o.status, ?2, o.event_id, j.intent_at, j.intent_bank_at, o.settled_at \
-             FROM jobs AS j JOIN outcomes AS o ON o.id = j.final_outcome WHERE j.id = ?1",
-        )?
+        .prepare_cached(&INSERT_TOMBSTONE)?
         .execute(params![id, reason])?;
     for statement in [
         "DELETE FROM attempts WHERE job = ?1",

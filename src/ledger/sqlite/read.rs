@@ -1,8 +1,8 @@
 //! Reading rows.
 //!
 //! *What it promises.* Every value is parsed into the type it was written from; a row that does not
-//! fit its types, or a job whose content does not have its fingerprint, is an error and never a
-//! guess.
+//! fit its types or its checksum, or a job whose content does not have its fingerprint, is an error and
+//! never a guess.
 //!
 //! *What it refuses to know.* Transactions: its caller holds one, so that one answer is about one
 //! state of the ledger.
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Row, params};
 
+use super::checksum::{ATTEMPTS, JOBS, OUTCOMES, Table};
 use super::trouble::Trouble;
 use super::{holds, requests, tombstones, verdict};
 use crate::domain::digest::Digest;
@@ -41,24 +42,26 @@ pub(super) fn sight(db: &Connection, entity_id: &EntityId) -> Result<Sight, Trou
         return Ok(held);
     }
     let mut statement = db.prepare_cached(
-        "SELECT generation, fingerprint, doubt_outcome, final_outcome, released IS NOT NULL \
-         FROM jobs WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
+        "SELECT * FROM jobs WHERE entity_id = ?1 ORDER BY generation DESC LIMIT 1",
     )?;
     let mut rows = statement.query([entity_id.as_str()])?;
     let Some(row) = rows.next()? else {
         return sight_without_row(db, entity_id);
     };
-    let standing = match (row.get(2)?, row.get(3)?) {
+    JOBS.check(row)?;
+    let generation = generation(row.get("generation")?)?;
+    let released: Option<String> = row.get("released")?;
+    let standing = match (row.get("doubt_outcome")?, row.get("final_outcome")?) {
         (_, Some(last)) => Standing::Finished(outcome(db, last)?),
         (Some(interim), None) => Standing::InDoubt(Some(outcome(db, interim)?)),
-        (None, None) if row.get(4)? => Standing::Released {
-            cancelled: requests::is_cancelled(db, entity_id, generation(row.get(0)?)?)?,
+        (None, None) if released.is_some() => Standing::Released {
+            cancelled: requests::is_cancelled(db, entity_id, generation)?,
         },
         (None, None) => Standing::InDoubt(None),
     };
     Ok(Sight::Known {
-        generation: generation(row.get(0)?)?,
-        fingerprint: Digest::from_bytes(row.get(1)?),
+        generation,
+        fingerprint: Digest::from_bytes(row.get("fingerprint")?),
         standing,
     })
 }
@@ -101,10 +104,7 @@ pub(super) fn job_id(db: &Connection, job: &JobRef) -> Result<i64, Trouble> {
 
 /// An outcome by the number of its row.
 pub(super) fn outcome(db: &Connection, id: i64) -> Result<StoredOutcome, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT event_id, entity_id, generation, status, body, settled_at, published_at, origin, \
-         envelope FROM outcomes WHERE id = ?1",
-    )?;
+    let mut statement = db.prepare_cached("SELECT * FROM outcomes WHERE id = ?1")?;
     let mut rows = statement.query([id])?;
     let row = rows.next()?.ok_or(Trouble::Stored("outcome"))?;
     stored_outcome(row)
@@ -115,10 +115,7 @@ pub(super) fn outcome_of_event(
     db: &Connection,
     event_id: EventId,
 ) -> Result<Option<StoredOutcome>, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT event_id, entity_id, generation, status, body, settled_at, published_at, origin, \
-         envelope FROM outcomes WHERE event_id = ?1",
-    )?;
+    let mut statement = db.prepare_cached("SELECT * FROM outcomes WHERE event_id = ?1")?;
     let mut rows = statement.query([event_id.as_bytes()])?;
     rows.next()?.map(stored_outcome).transpose()
 }
@@ -146,11 +143,7 @@ pub(super) fn unpublished(
     origins: &[Origin],
     limit: usize,
 ) -> Result<Vec<StoredOutcome>, Trouble> {
-    let query = format!(
-        "SELECT o.id, o.job, o.event_id, o.entity_id, o.generation, o.status, o.body, o.settled_at, \
-         o.published_at, o.origin, o.envelope {TO_BE_TOLD} AND o.origin IN (?1, ?2) \
-         ORDER BY o.id LIMIT ?3"
-    );
+    let query = format!("SELECT o.* {TO_BE_TOLD} AND o.origin IN (?1, ?2) ORDER BY o.id LIMIT ?3");
     let word = |origin: Origin| origins.contains(&origin).then_some(origin.as_str());
     let mut statement = db.prepare_cached(&query)?;
     let mut rows = statement.query(params![
@@ -175,7 +168,7 @@ fn letter(db: &Connection, job: i64) -> Result<Letter, Trouble> {
     let mut statement = db.prepare_cached("SELECT * FROM jobs WHERE id = ?1")?;
     let mut rows = statement.query([job])?;
     let row = rows.next()?.ok_or(Trouble::Stored("job"))?;
-    Ok(Letter::of(&intent(row)?.job))
+    Ok(Letter::of(&intent(row, &JOBS)?.job))
 }
 
 /// How many outcomes of this origin are to be published.
@@ -216,7 +209,7 @@ pub(super) fn job_of(db: &Connection, job: &JobRef) -> Result<Option<Intent>, Tr
     let mut statement =
         db.prepare_cached("SELECT * FROM jobs WHERE entity_id = ?1 AND generation = ?2")?;
     let mut rows = statement.query(params![job.entity_id.as_str(), job.generation.get()])?;
-    rows.next()?.map(intent).transpose()
+    rows.next()?.map(|row| intent(row, &JOBS)).transpose()
 }
 
 /// Jobs without a final outcome, oldest first.
@@ -258,7 +251,7 @@ pub(super) fn generations_of(db: &Connection, entity_id: &EntityId) -> Result<Ve
     let mut rows = statement.query([entity_id.as_str()])?;
     let mut jobs = Vec::new();
     while let Some(row) = rows.next()? {
-        jobs.push(intent(row)?.job);
+        jobs.push(intent(row, &JOBS)?.job);
     }
     Ok(jobs)
 }
@@ -308,7 +301,7 @@ pub(super) fn last_accepted(db: &Connection) -> Result<Option<Intent>, Trouble> 
          AND json_extract(a.verdict, '$.verdict') = 'accepted') ORDER BY j.id DESC LIMIT 1",
     )?;
     let mut rows = statement.query([])?;
-    rows.next()?.map(intent).transpose()
+    rows.next()?.map(|row| intent(row, &JOBS)).transpose()
 }
 
 fn at_most(limit: usize) -> i64 {
@@ -324,6 +317,7 @@ fn entity_id_of(text: &str) -> Result<EntityId, Trouble> {
 }
 
 pub(super) fn stored_outcome(row: &Row<'_>) -> Result<StoredOutcome, Trouble> {
+    OUTCOMES.check(row)?;
     let entity_id: Option<String> = row.get("entity_id")?;
     let number: Option<u32> = row.get("generation")?;
     let status: String = row.get("status")?;
@@ -364,7 +358,7 @@ fn open_job_in(db: &Connection, row: &Row<'_>) -> Result<OpenJob, Trouble> {
         }
         None => None,
     };
-    let intent = intent(row)?;
+    let intent = intent(row, &JOBS)?;
     Ok(OpenJob {
         cancelled: requests::is_cancelled(db, &intent.job.entity_id, intent.generation)?,
         intent,
@@ -376,8 +370,10 @@ fn open_job_in(db: &Connection, row: &Row<'_>) -> Result<OpenJob, Trouble> {
     })
 }
 
-/// Monotonic time means nothing in another process: it is read back as zero.
-pub(super) fn intent(row: &Row<'_>) -> Result<Intent, Trouble> {
+/// What a row of this table is to send. Monotonic time means nothing in another process: it is read
+/// back as zero.
+pub(super) fn intent(row: &Row<'_>, table: &Table) -> Result<Intent, Trouble> {
+    table.check(row)?;
     let line: Option<i64> = row.get("line")?;
     let source: Option<String> = row.get("source")?;
     let again_by: Option<String> = row.get("again_by")?;
@@ -423,19 +419,18 @@ fn job(row: &Row<'_>) -> Result<Job, Trouble> {
 }
 
 pub(super) fn attempts(db: &Connection, job: i64) -> Result<Vec<AttemptNote>, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT number, began, ended, spent, verdict FROM attempts \
-         WHERE job = ?1 ORDER BY number",
-    )?;
+    let mut statement =
+        db.prepare_cached("SELECT * FROM attempts WHERE job = ?1 ORDER BY number")?;
     let mut rows = statement.query([job])?;
     let mut attempts = Vec::new();
     while let Some(row) = rows.next()? {
-        let text: String = row.get(4)?;
+        ATTEMPTS.check(row)?;
+        let text: String = row.get("verdict")?;
         attempts.push(AttemptNote {
-            number: row.get(0)?,
-            began: Timestamp::from_millis(row.get(1)?),
-            ended: Timestamp::from_millis(row.get(2)?),
-            spent: row.get(3)?,
+            number: row.get("number")?,
+            began: Timestamp::from_millis(row.get("began")?),
+            ended: Timestamp::from_millis(row.get("ended")?),
+            spent: row.get("spent")?,
             verdict: verdict::decode(&text).ok_or(Trouble::Stored("verdict"))?,
         });
     }

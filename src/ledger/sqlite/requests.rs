@@ -5,15 +5,41 @@
 //!
 //! *What it refuses to know.* What a request leads to.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, Row, params};
 use serde_json::{Value, json};
 
+use super::checksum::REQUESTS;
 use super::trouble::Trouble;
 use crate::domain::job::EntityId;
 use crate::domain::key::{EventId, Generation};
 use crate::domain::request::{EvidenceText, Person, Request, RequestId, Ruling, Wish};
 use crate::domain::time::Timestamp;
 use crate::engine::ports::Answer;
+
+static INSERT_ALL: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "wish = value ->> 'wish'",
+        "entity_id = value ->> 'entity_id'",
+        "ruling = value ->> 'ruling'",
+        "evidence = value ->> 'evidence'",
+        "asked_by = ?2",
+        "asked_at = ?3",
+        "wanted = value ->> 'wanted'",
+        "event_id = unhex(value ->> 'event_id')",
+    ];
+    REQUESTS.insert_from(&values, "FROM json_each(?1) ORDER BY key RETURNING id")
+});
+static ANSWER: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "generation = ?2",
+        "accepted = ?3",
+        "answer = ?4",
+        "answered_at = ?5",
+    ];
+    REQUESTS.update(&values, "WHERE id = ?1 AND accepted IS NULL")
+});
 
 /// See `Ledger::request`.
 pub(super) fn add(
@@ -35,12 +61,7 @@ pub(super) fn add_all(
     at: Timestamp,
 ) -> Result<Vec<RequestId>, Trouble> {
     let rows = Value::Array(wishes.iter().map(columns).collect());
-    let mut statement = db.prepare_cached(
-        "INSERT INTO requests (wish, entity_id, ruling, evidence, asked_by, asked_at, wanted, \
-         event_id) SELECT value ->> 'wish', value ->> 'entity_id', value ->> 'ruling', \
-         value ->> 'evidence', ?2, ?3, value ->> 'wanted', unhex(value ->> 'event_id') \
-         FROM json_each(?1) ORDER BY key RETURNING id",
-    )?;
+    let mut statement = db.prepare_cached(&INSERT_ALL)?;
     let rows = params![rows.to_string(), by.as_str(), at.as_millis()];
     let mut ids = statement
         .query_map(rows, |row| row.get(0))?
@@ -107,11 +128,7 @@ pub(super) fn open(
 
 /// See `Ledger::answer`. An answer to what is answered already is dropped.
 pub(super) fn answer(db: &Connection, id: RequestId, answer: &Answer) -> Result<(), Trouble> {
-    db.prepare_cached(
-        "UPDATE requests SET generation = ?2, accepted = ?3, answer = ?4, answered_at = ?5 \
-         WHERE id = ?1 AND accepted IS NULL",
-    )?
-    .execute(params![
+    db.prepare_cached(&ANSWER)?.execute(params![
         id.get(),
         answer.generation.map(Generation::get),
         answer.accepted,
@@ -183,6 +200,7 @@ pub(super) fn about(
 }
 
 fn answer_in(row: &Row<'_>) -> Result<Option<Answer>, Trouble> {
+    REQUESTS.check(row)?;
     let accepted: Option<bool> = row.get("accepted")?;
     let Some(accepted) = accepted else {
         return Ok(None);
@@ -197,6 +215,7 @@ fn answer_in(row: &Row<'_>) -> Result<Option<Answer>, Trouble> {
 }
 
 fn request(row: &Row<'_>) -> Result<Request, Trouble> {
+    REQUESTS.check(row)?;
     let stored = Trouble::Stored("request");
     let by: String = row.get("asked_by")?;
     Ok(Request {

@@ -14,24 +14,30 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::checksum;
+
 /// `tand`, in the place where SQLite keeps the kind of a file.
 pub(super) const APPLICATION_ID: i64 = 0x7461_6e64;
 
 /// Migrations in order; version n is what the first n have made. Never edited once released.
-const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// The newest version that this program knows.
 pub(super) fn newest() -> i64 {
     i64::try_from(MIGRATIONS.len()).expect("there are few migrations")
 }
 
-/// Brings a ledger from this version to the newest.
+/// Brings a ledger from this version to the newest, which has checksums: rows that were written without
+/// get theirs in the last transaction.
 pub(super) fn migrate(db: &mut Connection, from: i64) -> rusqlite::Result<()> {
     for (migration, version) in MIGRATIONS.iter().zip(1_i64..) {
         if version > from {
             let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             tx.execute_batch(migration)?;
             tx.pragma_update(None, "user_version", version)?;
+            if version == newest() {
+                checksum::write_all(&tx)?;
+            }
             tx.commit()?;
         }
     }
@@ -370,4 +376,38 @@ CREATE TRIGGER losses_are_fixed BEFORE UPDATE OF id, accepted_at, accepted_by, f
     BEGIN SELECT RAISE(ABORT, 'what was accepted is fixed'); END;
 CREATE TRIGGER losses_stay BEFORE DELETE ON losses
     BEGIN SELECT RAISE(ABORT, 'losses are kept'); END;
+";
+
+/// Checksums of rows and of the tables themselves: see [`checksum`]. What was written without is taken
+/// as it is. Rows that are only added may be given theirs, and nothing else.
+const VERSION_5: &str = "
+ALTER TABLE meta ADD COLUMN tables_checksum INTEGER;
+ALTER TABLE meta ADD COLUMN checksum INTEGER;
+ALTER TABLE jobs ADD COLUMN checksum INTEGER;
+ALTER TABLE outcomes ADD COLUMN checksum INTEGER;
+ALTER TABLE attempts ADD COLUMN checksum INTEGER;
+ALTER TABLE asks ADD COLUMN checksum INTEGER;
+ALTER TABLE holds ADD COLUMN checksum INTEGER;
+ALTER TABLE tombstones ADD COLUMN checksum INTEGER;
+ALTER TABLE requests ADD COLUMN checksum INTEGER;
+ALTER TABLE losses ADD COLUMN checksum INTEGER;
+ALTER TABLE arrivals ADD COLUMN checksum INTEGER;
+
+DROP TRIGGER attempts_are_fixed;
+CREATE TRIGGER attempts_are_fixed BEFORE UPDATE OF job, number, began, ended, spent, verdict
+    ON attempts
+    BEGIN SELECT RAISE(ABORT, 'attempts are only added'); END;
+DROP TRIGGER asks_are_fixed;
+CREATE TRIGGER asks_are_fixed BEFORE UPDATE OF id, job, began, ended, finding, evidence ON asks
+    BEGIN SELECT RAISE(ABORT, 'asks are only added'); END;
+DROP TRIGGER holds_say_one_thing;
+CREATE TRIGGER holds_say_one_thing BEFORE UPDATE OF entity_id, generation, card_id, place,
+    operation, amount_minor, currency, description, not_after, fingerprint, key, body_sha256,
+    origin, source, line, envelope, received_at, intent_at, intent_bank_at, again_by, outcome
+    ON holds
+    BEGIN SELECT RAISE(ABORT, 'what is held is fixed'); END;
+DROP TRIGGER tombstones_are_fixed;
+CREATE TRIGGER tombstones_are_fixed BEFORE UPDATE OF entity_id, generation, fingerprint, status,
+    reason, event_id, begun_at, begun_bank_at, settled_at ON tombstones
+    BEGIN SELECT RAISE(ABORT, 'tombstones are kept for ever'); END;
 ";

@@ -7,6 +7,7 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::checksum::TOMBSTONES;
 use super::trouble::Trouble;
 use crate::domain::digest::Digest;
 use crate::domain::job::EntityId;
@@ -78,6 +79,7 @@ pub(super) fn of(db: &Connection, entity_id: &EntityId) -> Result<Vec<Tombstone>
 }
 
 fn tombstone(row: &Row<'_>) -> Result<Tombstone, Trouble> {
+    TOMBSTONES.check(row)?;
     let status: String = row.get("status")?;
     Ok(Tombstone {
         generation: Generation::new(row.get("generation")?).ok_or(Trouble::Stored("generation"))?,

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::checksum::{ASKS, JOBS};
 use super::trouble::Trouble;
 use super::{dead, holds, losses, open, read, requests, tombstones};
 use crate::domain::job::{CardId, EntityId};
 use crate::domain::outcome::{DoubtReason, Status};
 use crate::domain::request::{Person, RequestId, Wish};
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Answer, JobRef, LedgerError, OpenJob, Origin, StoredOutcome};
+use crate::engine::ports::{Answer, Intent, JobRef, LedgerError, OpenJob, Origin, StoredOutcome};
 use crate::ledger::error::OpenError;
 use crate::ledger::history::{
     AskRecord, DeadLetter, GenerationHistory, Held, History, OpenLine, Overview, Publication,
@@ -214,6 +215,10 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
     while let Some(row) = rows.next()? {
         generations.push(generation(db, row)?);
     }
+    let tombstones = tombstones::of(db, entity_id)?;
+    if generations.is_empty() && tombstones.is_empty() {
+        check_unknown(db, entity_id)?;
+    }
     let panics = db
         .prepare_cached("SELECT count FROM panics WHERE entity_id = ?1")?
         .query_row([entity_id.as_str()], |row| row.get(0))
@@ -229,7 +234,7 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
         .partition(|told| told.outcome.status == Status::Waiting);
     Ok(History {
         generations,
-        tombstones: tombstones::of(db, entity_id)?,
+        tombstones,
         facts,
         waits,
         held: holds::of(db, entity_id)?,
@@ -238,21 +243,28 @@ fn history(db: &Connection, entity_id: &EntityId) -> Result<History, Trouble> {
     })
 }
 
+/// That a job is not known is not said because of a damaged index alone. It reads every row, for an answer
+/// that is seldom asked for.
+fn check_unknown(db: &Connection, entity_id: &EntityId) -> Result<(), Trouble> {
+    let mut find = db.prepare_cached("SELECT 1 FROM jobs NOT INDEXED WHERE entity_id = ?1")?;
+    if find.exists([entity_id.as_str()])? {
+        return Err(Trouble::Damaged("jobs"));
+    }
+    Ok(())
+}
+
 fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Trouble> {
     let id: i64 = row.get("id")?;
     let doubt: Option<String> = row.get("doubt_reason")?;
     let (interim, last): (Option<i64>, Option<i64>) =
         (row.get("doubt_outcome")?, row.get("final_outcome")?);
+    let intent = read::intent(row, &JOBS)?;
     let mut outcomes = Vec::new();
-    for outcome in [interim, last].into_iter().flatten() {
-        outcomes.extend(publications(
-            db,
-            "SELECT * FROM outcomes WHERE id = ?1",
-            outcome,
-        )?);
+    for number in [interim, last].into_iter().flatten() {
+        outcomes.push(outcome_of(db, &intent, number)?);
     }
     Ok(GenerationHistory {
-        intent: read::intent(row)?,
+        intent,
         attempts: read::attempts(db, id)?,
         asks: asks(db, id)?,
         doubt: doubt.as_deref().and_then(DoubtReason::parse),
@@ -262,18 +274,28 @@ fn generation(db: &Connection, row: &Row<'_>) -> Result<GenerationHistory, Troub
     })
 }
 
+/// The outcome in this row, which must be there and about this job: the number of a row is in no checksum.
+fn outcome_of(db: &Connection, intent: &Intent, number: i64) -> Result<Publication, Trouble> {
+    let mut rows = publications(db, "SELECT * FROM outcomes WHERE id = ?1", number)?;
+    let is_its = |of: &StoredOutcome| {
+        of.entity_id.as_ref() == Some(&intent.job.entity_id)
+            && of.generation == Some(intent.generation)
+    };
+    let row = rows.pop().filter(|row| is_its(&row.outcome));
+    row.ok_or(Trouble::Damaged("outcomes"))
+}
+
 fn asks(db: &Connection, job: i64) -> Result<Vec<AskRecord>, Trouble> {
-    let mut statement = db.prepare_cached(
-        "SELECT began, ended, finding, evidence FROM asks WHERE job = ?1 ORDER BY id",
-    )?;
+    let mut statement = db.prepare_cached("SELECT * FROM asks WHERE job = ?1 ORDER BY id")?;
     let mut rows = statement.query([job])?;
     let mut asks = Vec::new();
     while let Some(row) = rows.next()? {
+        ASKS.check(row)?;
         asks.push(AskRecord {
-            began: Timestamp::from_millis(row.get(0)?),
-            ended: Timestamp::from_millis(row.get(1)?),
-            finding: row.get(2)?,
-            evidence: row.get(3)?,
+            began: Timestamp::from_millis(row.get("began")?),
+            ended: Timestamp::from_millis(row.get("ended")?),
+            finding: row.get("finding")?,
+            evidence: row.get("evidence")?,
         });
     }
     Ok(asks)

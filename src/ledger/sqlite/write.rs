@@ -1,12 +1,16 @@
 //! Writing rows.
 //!
 //! *What it promises.* Each function is one command of the port, inside its caller's transaction:
-//! all of it is committed or nothing. Rules are checked before the first change.
+//! all of it is committed or nothing. Rules are checked before the first change. Each row gets its
+//! checksum with what it says.
 //!
 //! *What it refuses to know.* When the transaction is committed and who is answered.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, params};
 
+use super::checksum::{ASKS, ATTEMPTS, JOBS, META, OUTCOMES};
 use super::trouble::Trouble;
 use super::{holds, losses, read, requests, tombstones, verdict};
 use crate::domain::digest::Digest;
@@ -20,6 +24,109 @@ use crate::engine::ports::{
     StoredOutcome,
 };
 use crate::ledger::rules;
+
+static INSERT_JOB: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "entity_id = ?1",
+        "generation = ?2",
+        "card_id = ?3",
+        "operation = ?4",
+        "amount_minor = ?5",
+        "currency = ?6",
+        "description = ?7",
+        "not_after = ?8",
+        "fingerprint = ?9",
+        "key = ?10",
+        "body_sha256 = ?11",
+        "line = ?12",
+        "received_at = ?13",
+        "intent_at = ?14",
+        "intent_bank_at = ?15",
+        "person_needed = 0",
+        "source = ?16",
+        "again_by = ?17",
+        "origin = ?18",
+        "envelope = ?19",
+        "was_held = ?20",
+    ];
+    JOBS.insert(&values, "")
+});
+static BEGIN_AGAIN: LazyLock<String> = LazyLock::new(|| {
+    JOBS.update(
+        &["released = NULL", "was_held = max(was_held, ?3)"],
+        "WHERE entity_id = ?1 AND generation = ?2 AND released IS NOT NULL",
+    )
+});
+static RELEASE: LazyLock<String> = LazyLock::new(|| {
+    JOBS.update(
+        &["released = ?2"],
+        "WHERE id = ?1 AND doubt_outcome IS NULL AND final_outcome IS NULL",
+    )
+});
+static SETTLE: LazyLock<String> =
+    LazyLock::new(|| JOBS.update(&["final_outcome = ?2"], "WHERE id = ?1"));
+static DOUBT: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "doubt_outcome = ?2",
+        "doubt_reason = ?3",
+        "released = NULL",
+        "was_held = max(was_held, ?4)",
+    ];
+    JOBS.update(&values, "WHERE id = ?1")
+});
+static CALL_PERSON: LazyLock<String> = LazyLock::new(|| {
+    JOBS.update(
+        &["person_needed = 1"],
+        "WHERE id = ?1 AND person_needed = 0",
+    )
+});
+static INSERT_ASK: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "job = ?1",
+        "began = ?2",
+        "ended = ?3",
+        "finding = ?4",
+        "evidence = ?5",
+    ];
+    ASKS.insert(&values, "")
+});
+static INSERT_ATTEMPT: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "job = ?1",
+        "number = ?2",
+        "began = ?3",
+        "ended = ?4",
+        "spent = ?5",
+        "verdict = ?6",
+    ];
+    ATTEMPTS.insert(&values, "ON CONFLICT (job, number) DO NOTHING")
+});
+static INSERT_OUTCOME: LazyLock<String> = LazyLock::new(|| {
+    let values = [
+        "event_id = ?1",
+        "job = ?2",
+        "entity_id = ?3",
+        "generation = ?4",
+        "status = ?5",
+        "body = ?6",
+        "settled_at = ?7",
+        "origin = ?8",
+        "envelope = ?9",
+    ];
+    OUTCOMES.insert(&values, "ON CONFLICT (event_id) DO NOTHING")
+});
+static MARK_PUBLISHED: LazyLock<String> = LazyLock::new(|| {
+    OUTCOMES.update(
+        &["published_at = ?2"],
+        "WHERE event_id = ?1 AND published_at IS NULL",
+    )
+});
+static NOTE_CONTROL: LazyLock<String> = LazyLock::new(|| {
+    let values = ["control_entity_id = ?1", "control_seen_at = ?2"];
+    META.update(&values, "WHERE one = 1")
+});
+static SET_SEQUENCE: LazyLock<String> =
+    LazyLock::new(|| META.update(&["sequence = ?1"], "WHERE one = 1"));
 
 /// The job that an outcome is about, as it stands.
 struct JobRow {
@@ -42,16 +149,11 @@ pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> 
         return Ok(Begun::AlreadyThere(sight));
     }
     let was_held = holds::end(db, &intent.job.entity_id, intent.generation)?;
-    let again = db
-        .prepare_cached(
-            "UPDATE jobs SET released = NULL, was_held = max(was_held, ?3) \
-             WHERE entity_id = ?1 AND generation = ?2 AND released IS NOT NULL",
-        )?
-        .execute(params![
-            intent.job.entity_id.as_str(),
-            intent.generation.get(),
-            was_held
-        ])?;
+    let again = db.prepare_cached(&BEGIN_AGAIN)?.execute(params![
+        intent.job.entity_id.as_str(),
+        intent.generation.get(),
+        was_held
+    ])?;
     if again == 0 {
         insert_job(db, intent, was_held)?;
     }
@@ -61,11 +163,7 @@ pub(super) fn begin(db: &Connection, intent: &Intent) -> Result<Begun, Trouble> 
 /// See `Ledger::release`.
 pub(super) fn release(db: &Connection, job: &JobRef, reason: &str) -> Result<(), Trouble> {
     let id = read::job_id(db, job)?;
-    db.prepare_cached(
-        "UPDATE jobs SET released = ?2 WHERE id = ?1 AND doubt_outcome IS NULL \
-         AND final_outcome IS NULL",
-    )?
-    .execute(params![id, reason])?;
+    db.prepare_cached(&RELEASE)?.execute(params![id, reason])?;
     Ok(())
 }
 
@@ -82,8 +180,7 @@ pub(super) fn settle(db: &Connection, settlement: &Settlement) -> Result<(), Tro
     }
     add_attempts(db, job.id, &settlement.attempts)?;
     let last = insert_outcome(db, &settlement.outcome, Some(job.id))?;
-    db.prepare_cached("UPDATE jobs SET final_outcome = ?2 WHERE id = ?1")?
-        .execute([job.id, last])?;
+    db.prepare_cached(&SETTLE)?.execute([job.id, last])?;
     losses::forget_arrival(db, &intent.job.entity_id)?;
     Ok(())
 }
@@ -105,19 +202,15 @@ pub(super) fn doubt(
         return read::outcome(db, interim);
     }
     let interim = insert_outcome(db, &settlement.outcome, Some(job.id))?;
-    db.prepare_cached(
-        "UPDATE jobs SET doubt_outcome = ?2, doubt_reason = ?3, released = NULL, \
-         was_held = max(was_held, ?4) WHERE id = ?1",
-    )?
-    .execute(params![job.id, interim, reason.as_str(), job.was_held])?;
+    db.prepare_cached(&DOUBT)?
+        .execute(params![job.id, interim, reason.as_str(), job.was_held])?;
     read::outcome(db, interim)
 }
 
 /// See `Ledger::call_person`.
 pub(super) fn call_person(db: &Connection, job: &JobRef) -> Result<(), Trouble> {
     let id = read::job_id(db, job)?;
-    db.prepare_cached("UPDATE jobs SET person_needed = 1 WHERE id = ?1 AND person_needed = 0")?
-        .execute([id])?;
+    db.prepare_cached(&CALL_PERSON)?.execute([id])?;
     Ok(())
 }
 
@@ -128,10 +221,7 @@ pub(super) fn note_ask(db: &Connection, job: &JobRef, ask: &AskNote) -> Result<(
         return Ok(());
     }
     let id = read::job_id(db, job)?;
-    db.prepare_cached(
-        "INSERT INTO asks (job, began, ended, finding, evidence) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?
-    .execute(params![
+    db.prepare_cached(&INSERT_ASK)?.execute(params![
         id,
         ask.began.as_millis(),
         ask.ended.as_millis(),
@@ -171,9 +261,7 @@ pub(super) fn mark_published(
     event_ids: &[EventId],
     at: Timestamp,
 ) -> Result<(), Trouble> {
-    let mut statement = db.prepare_cached(
-        "UPDATE outcomes SET published_at = ?2 WHERE event_id = ?1 AND published_at IS NULL",
-    )?;
+    let mut statement = db.prepare_cached(&MARK_PUBLISHED)?;
     for event_id in event_ids {
         statement.execute(params![event_id.as_bytes(), at.as_millis()])?;
     }
@@ -182,10 +270,7 @@ pub(super) fn mark_published(
 
 /// See `Ledger::note_control`.
 pub(super) fn note_control(db: &Connection, control: &Control) -> Result<(), Trouble> {
-    db.prepare_cached(
-        "UPDATE meta SET control_entity_id = ?1, control_seen_at = ?2 WHERE one = 1",
-    )?
-    .execute(params![
+    db.prepare_cached(&NOTE_CONTROL)?.execute(params![
         control.entity_id.as_str(),
         control.seen_at.as_millis()
     ])?;
@@ -194,8 +279,7 @@ pub(super) fn note_control(db: &Connection, control: &Control) -> Result<(), Tro
 
 /// Numbers this commit.
 pub(super) fn set_sequence(db: &Connection, sequence: i64) -> Result<(), Trouble> {
-    db.prepare_cached("UPDATE meta SET sequence = ?1 WHERE one = 1")?
-        .execute([sequence])?;
+    db.prepare_cached(&SET_SEQUENCE)?.execute([sequence])?;
     Ok(())
 }
 
@@ -246,14 +330,7 @@ fn current(db: &Connection, entity_id: &EntityId) -> Result<Option<(Generation, 
 
 fn insert_job(db: &Connection, intent: &Intent, was_held: bool) -> Result<i64, Trouble> {
     let job = &intent.job;
-    db.prepare_cached(
-        "INSERT INTO jobs (entity_id, generation, card_id, operation, amount_minor, currency, \
-         description, not_after, fingerprint, key, body_sha256, line, received_at, intent_at, \
-         intent_bank_at, source, again_by, origin, envelope, was_held) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-         ?19, ?20)",
-    )?
-    .execute(params![
+    db.prepare_cached(&INSERT_JOB)?.execute(params![
         job.entity_id.as_str(),
         intent.generation.get(),
         job.card_id.as_str(),
@@ -283,23 +360,17 @@ pub(super) fn insert_outcome(
     outcome: &StoredOutcome,
     job: Option<i64>,
 ) -> Result<i64, Trouble> {
-    let added = db
-        .prepare_cached(
-            "INSERT INTO outcomes (event_id, job, entity_id, generation, status, body, settled_at, \
-             origin, envelope) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (event_id) DO NOTHING",
-        )?
-        .execute(params![
-            outcome.event_id.as_bytes(),
-            job,
-            outcome.entity_id.as_ref().map(EntityId::as_str),
-            outcome.generation.map(Generation::get),
-            outcome.status.as_str(),
-            outcome.body,
-            outcome.settled_at.as_millis(),
-            outcome.origin.as_str(),
-            outcome.envelope.encode(),
-        ])?;
+    let added = db.prepare_cached(&INSERT_OUTCOME)?.execute(params![
+        outcome.event_id.as_bytes(),
+        job,
+        outcome.entity_id.as_ref().map(EntityId::as_str),
+        outcome.generation.map(Generation::get),
+        outcome.status.as_str(),
+        outcome.body,
+        outcome.settled_at.as_millis(),
+        outcome.origin.as_str(),
+        outcome.envelope.encode(),
+    ])?;
     if added == 0 {
         return Err(rules::OTHER_OUTCOME.into());
     }
@@ -307,10 +378,7 @@ pub(super) fn insert_outcome(
 }
 
 fn add_attempts(db: &Connection, job: i64, attempts: &[AttemptNote]) -> Result<(), Trouble> {
-    let mut insert = db.prepare_cached(
-        "INSERT INTO attempts (job, number, began, ended, spent, verdict) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (job, number) DO NOTHING",
-    )?;
+    let mut insert = db.prepare_cached(&INSERT_ATTEMPT)?;
     let mut same = db.prepare_cached(
         "SELECT 1 FROM attempts WHERE job = ?1 AND number = ?2 \
          AND began = ?3 AND ended = ?4 AND spent = ?5 AND verdict = ?6",

@@ -1,7 +1,7 @@
 //! Rows of a ledger in which one value is another than was written, [`tanda::ledger`].
 //!
-//! The first bytes choose table, column, row and type, the rest is the value. Whatever is read
-//! back, a job is one of those that were written or an error: never another card, operation or amount. No
+//! The first bytes choose table, column, row and type, and whether the row has the checksum of what it says;
+//! the rest is the value. Whatever is read back, a job is one of those that were written or an error: never another card, operation or amount. No
 //! error tells a card or an id.
 
 use std::fs;
@@ -30,6 +30,9 @@ use tempfile::TempDir;
 
 use super::Target;
 use super::telling::assert_no_card_in;
+
+#[path = "../../it/support/tampering.rs"]
+mod tampering;
 
 pub(super) const TARGET: Target = Target {
     name: "ledger_row",
@@ -231,6 +234,7 @@ static FILLED: LazyLock<TempDir> = LazyLock::new(|| {
             .expect("a trigger gone");
     }
     drop(statement);
+    tampering::seal_tables(&db);
     // One file, so that a copy of it is a copy of the ledger.
     db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         .expect("one file");
@@ -315,6 +319,9 @@ fn change(path: &Path, [table, column, row, kind]: [u8; 4], value: &[u8]) {
     // A value that the table does not take at all changes nothing.
     db.execute(&place.replace("rowid_or_key", key), [value])
         .ok();
+    if kind / 4 % 4 != 3 {
+        tampering::seal(&db, table);
+    }
 }
 
 /// I12, and that a job is what it was or not there.

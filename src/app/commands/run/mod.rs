@@ -356,8 +356,9 @@ fn engine_failure(error: EngineError) -> Failure {
     let (exit, context) = match &error {
         EngineError::Ledger(_) => (
             Exit::Unusable,
-            "the run stopped, because the ledger cannot be used. Nothing is lost: what was sent is \
-             on record or will be asked about. Mend the disk, then run the same file again",
+            "the run stopped, because the ledger cannot be used. Nothing is lost while its files are \
+             kept: what was sent is on record or will be asked about. Mend the disk, then run the \
+             same file again",
         ),
         EngineError::Source(_) => (
             Exit::Unusable,

@@ -131,9 +131,9 @@ fn engine_failure(error: EngineError) -> Failure {
     let (exit, what) = match &error {
         EngineError::Ledger(_) => (
             Exit::Unusable,
-            "the worker stopped, because the ledger cannot be used. Nothing is lost: what was sent is \
-             on record or will be asked about, the rest is in the queue. Mend the disk, then start \
-             it again",
+            "the worker stopped, because the ledger cannot be used. Nothing is lost while its files are \
+             kept: what was sent is on record or will be asked about, the rest is in the queue. Mend \
+             the disk, then start it again",
         ),
         EngineError::Source(_) => (
             Exit::Unusable,
