@@ -258,7 +258,7 @@ impl World {
                     kind,
                 })
         });
-        let outcome = entry.rows.iter().enumerate().find(|(generation, row)| {
+        let told = entry.rows.iter().enumerate().filter(|(generation, row)| {
             let generation = *generation;
             let end = row.end.as_ref();
             let end = end.map(|body| Publication::event_of(job, generation, body));
@@ -269,10 +269,13 @@ impl World {
             });
             end.is_some_and(is_told) || doubt.is_some_and(is_told)
         });
-        match outcome {
-            _ if conflict => Ok(()),
-            Some((_, row)) if row.content == content || row.wanted == content => Ok(()),
-            Some(_) if entry.rows.iter().any(|row| row.content == content) => Ok(()),
+        let told: Vec<_> = told
+            .map(|(_, row)| row.content == content || row.wanted == content)
+            .collect();
+        if conflict || told.contains(&true) {
+            return Ok(());
+        }
+        match told.first() {
             Some(_) => Err(broken(
                 "I6",
                 "a copy that says something else is answered as the job",
