@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use tanda::domain::job::CardId;
 use tanda::domain::time::Timestamp;
+use tanda::domain::verdict::Verdict;
 use tanda::ledger::MemoryLedger;
 
 use self::door::BankDoor;
@@ -52,6 +53,18 @@ struct Request {
     arrives_ms: Option<u64>,
 }
 
+/// What a generation of a job has heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
+    /// Refusals of the bank that reached us.
+    pub(super) refusals: u32,
+    pub(super) panics: u32,
+    /// Calls that ended unclear while the bank answered others, or this job before.
+    pub(super) spent: u32,
+    /// How many calls the bank had answered when that process last called for this job, or first did.
+    answered_before: Option<(Life, u64)>,
+}
+
 struct Known {
     body: Vec<u8>,
     until_ms: u64,
@@ -80,6 +93,9 @@ struct Books {
     /// What each key said, and how often it was sent.
     said: BTreeMap<[u8; 16], (Vec<u8>, String, u32)>,
     open_calls: BTreeMap<String, u32>,
+    /// How many calls were told the bank's own answer.
+    answered: u64,
+    heard: BTreeMap<(String, u32), Heard>,
     open_lists: usize,
     /// How often the ledger was lost.
     losses: u64,
@@ -211,6 +227,14 @@ impl TheBank {
         books.movements.iter().any(moved) || books.under_way.iter().any(arrives)
     }
 
+    /// What each generation of this job has heard, from the first on.
+    pub(super) fn heard(&self, name: &str) -> Vec<(u32, Heard)> {
+        let books = lock(&self.books);
+        let all = books.heard.range((name.to_owned(), 0)..);
+        let of_it = all.take_while(|((it, _), _)| it == name);
+        of_it.map(|((_, n), heard)| (*n, *heard)).collect()
+    }
+
     /// The bank's own clock.
     pub(in crate::engine) fn time(&self) -> Timestamp {
         let millis = self.scene.true_time().as_millis() + self.plan.bank_off_ms;
@@ -336,6 +360,31 @@ impl Books {
         } else {
             refuses.then_some("insufficient_funds")
         }
+    }
+
+    /// A call begins.
+    fn begins(&mut self, name: &str, generation: u32, life: Life) {
+        let answered = self.answered;
+        let heard = self.heard.entry((name.to_owned(), generation));
+        let before = &mut heard.or_default().answered_before;
+        if before.is_none_or(|(earlier, _)| earlier != life) {
+            *before = Some((life, answered));
+        }
+    }
+
+    /// And is told this; none where its task panics instead.
+    fn ends(&mut self, name: &str, generation: u32, life: Life, told: Option<&Verdict>) {
+        self.answered += u64::from(told.is_some_and(Verdict::is_answer));
+        let now = (life, self.answered);
+        let heard = self.heard.entry((name.to_owned(), generation));
+        let heard = heard.or_default();
+        match told {
+            None => heard.panics += 1,
+            Some(Verdict::Refused(_)) => heard.refusals += 1,
+            Some(Verdict::Unclear(_)) if heard.answered_before != Some(now) => heard.spent += 1,
+            Some(Verdict::Unclear(_) | Verdict::Accepted { .. } | Verdict::Deferred(_)) => {}
+        }
+        heard.answered_before = Some(now);
     }
 
     fn times(&self, name: &str) -> usize {

@@ -16,7 +16,7 @@ use super::bank::{Movement, TheBank};
 use super::fault::Fault;
 use super::ledger::Vault;
 use super::offers::{Offers, content_of};
-use super::plan::{Blow, Message, Plan};
+use super::plan::{Message, Plan};
 use super::readers::Readers;
 use super::scene::Scene;
 use super::world::ending;
@@ -162,36 +162,6 @@ impl Judged<'_> {
         if is_of_first && !is_succeeded && !was_ruled && self.bank.moved_by(&name, 1) {
             self.scene
                 .violate("I5", || format!("{name} is {status}, and was paid"));
-        }
-        self.judge_reason(&name, outcome.body.as_slice());
-    }
-
-    /// Nothing of ours or of the bank's cost a job its life (I9).
-    fn judge_reason(&self, name: &str, body: &[u8]) {
-        let told = tanda::wire::outcome::OutcomeMessage::decode(body).expect("our own message");
-        let reason = told.reason.unwrap_or_default();
-        let job = |blow: &Blow| {
-            let Blow::Cancel(job) = blow else { return None };
-            self.plan.jobs.get(*job)
-        };
-        let cancelled = || {
-            let mut blows = self.plan.blows.iter().filter_map(|(_, blow)| job(blow));
-            blows.any(|job| job.entity_id.as_str() == name)
-        };
-        let expires = || {
-            let mut jobs = self.plan.jobs.iter();
-            jobs.any(|job| job.entity_id.as_str() == name && job.not_after.is_some())
-        };
-        let is_right = match reason.as_str() {
-            "cancelled" => cancelled(),
-            "expired" => expires(),
-            "poison" => self.plan.weights.of(Fault::TaskPanics) > 0,
-            _ => true,
-        };
-        if !is_right {
-            self.scene.violate("I9", || {
-                format!("{name} is {} because {reason}", told.status)
-            });
         }
     }
 

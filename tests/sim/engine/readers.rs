@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tanda::domain::key::EventId;
-use tanda::domain::outcome::{RULED, Status};
+use tanda::domain::outcome::{NOT_PROVEN, RULED, Status};
 use tanda::engine::ports::{Sink, SinkError, StoredOutcome};
+use tanda::engine::settings::POISON_PANICS;
 use tanda::wire::outcome::OutcomeMessage;
 
 use super::bank::TheBank;
 use super::fault::Fault;
-use super::plan::Plan;
+use super::plan::{Blow, Plan};
 use super::sabotage::Sabotage;
 use super::scene::{Life, Scene, lock};
 
@@ -142,7 +143,7 @@ impl Readers {
         });
         self.count(&read);
         if !matches!(read.status, Status::Conflict | Status::Invalid) {
-            self.judge(&read, message.seq);
+            self.judge(&read, message.seq, message.reason.as_deref());
         }
     }
 
@@ -158,7 +159,7 @@ impl Readers {
         });
     }
 
-    fn judge(&self, read: &Read, seq: u32) {
+    fn judge(&self, read: &Read, seq: u32, reason: Option<&str>) {
         let name = read.name.clone().unwrap_or_default();
         let generation = read.generation;
         let place = (name.clone(), generation);
@@ -184,6 +185,7 @@ impl Readers {
             .then_some(read.status)
             .or(final_before);
         lock(&self.rack).last.insert(place, (seq, ended));
+        self.judge_ground(read, reason);
         if read.is_ruled {
             return;
         }
@@ -200,6 +202,63 @@ impl Readers {
             self.scene
                 .violate("I14", || format!("{name} is succeeded and was not paid"));
         }
+    }
+
+    /// Nothing of ours or of the bank's cost a job its life (I9): what it died of has happened to it.
+    fn judge_ground(&self, read: &Read, reason: Option<&str>) {
+        let name = read.name.as_deref().unwrap_or_default();
+        let all = self.bank.heard(name);
+        let own = all.iter().find(|(n, _)| *n == read.generation);
+        let own = own.map(|(_, heard)| *heard).unwrap_or_default();
+        let has_ground = match (read.status, reason) {
+            (Status::Rejected, _) => own.refusals > 0,
+            (Status::NotSent, Some("cancelled")) => self.was_cancelled(name),
+            (Status::NotSent, Some("expired")) => self.has_expired(name),
+            (Status::NotSent, Some("poison")) => {
+                let panics: u32 = all.iter().map(|(_, heard)| heard.panics).sum();
+                panics >= POISON_PANICS
+            }
+            (Status::NotSent, Some("attempts_spent")) => {
+                own.spent >= self.plan.settings.rules.max_attempts
+            }
+            (Status::NotSent, Some(NOT_PROVEN)) => read.generation > 1,
+            (Status::NotSent, reason) => reason == Some(RULED),
+            (
+                Status::Succeeded
+                | Status::InDoubt
+                | Status::Waiting
+                | Status::Conflict
+                | Status::Invalid,
+                _,
+            ) => true,
+        };
+        if !has_ground {
+            self.scene.violate("I9", || {
+                format!(
+                    "{name} generation {} is {} because {reason:?}, and nothing of the kind happened: {own:?}",
+                    read.generation, read.status
+                )
+            });
+        }
+    }
+
+    fn was_cancelled(&self, name: &str) -> bool {
+        let now = self.scene.now();
+        let past = self.plan.blows.iter().filter(|(at_ms, _)| *at_ms <= now);
+        let mut cancelled = past.filter_map(|(_, blow)| match blow {
+            Blow::Cancel(job) => self.plan.jobs.get(*job),
+            _ => None,
+        });
+        cancelled.any(|job| job.entity_id.as_str() == name)
+    }
+
+    /// Whether one of the clocks that count was ever past its end.
+    fn has_expired(&self, name: &str) -> bool {
+        let latest = self.scene.latest_wall().max(self.bank.time());
+        let mut jobs = self.plan.jobs.iter();
+        jobs.any(|job| {
+            job.entity_id.as_str() == name && job.not_after.is_some_and(|end| end < latest)
+        })
     }
 }
 

@@ -31,10 +31,14 @@ pub(super) enum Sabotage {
     QueueForgets,
     /// Two processes work on one ledger.
     TwoEngines,
+    /// What only says that the bank is busy is taken for its refusal of the job.
+    TroubleIsTakenForARefusal,
+    /// A job is given up after its first attempt.
+    AttemptsAreCutShort,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::NoKeyMemory,
         Self::LateBeyondTheSettleDelay,
         Self::ListHidesWhatItShowed,
@@ -48,5 +52,7 @@ impl Sabotage {
         Self::QueueLosesOrder,
         Self::QueueForgets,
         Self::TwoEngines,
+        Self::TroubleIsTakenForARefusal,
+        Self::AttemptsAreCutShort,
     ];
 }

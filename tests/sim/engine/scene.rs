@@ -55,6 +55,8 @@ struct State {
     steps_left: Option<u64>,
     /// How far our wall clock is off.
     wall_off_ms: i64,
+    /// The latest that it showed before one of its jumps.
+    latest_wall: Timestamp,
     story: Option<Vec<String>>,
     figures: Figures,
     violation: Option<Violation>,
@@ -80,6 +82,7 @@ impl Scene {
                 lives: 0,
                 steps_left: None,
                 wall_off_ms: 0,
+                latest_wall: Timestamp::from_millis(WALL_START_MS),
                 story: tells.then(Vec::new),
                 figures: Figures::default(),
                 violation: None,
@@ -114,8 +117,17 @@ impl Scene {
         Timestamp::from_millis(self.true_time().as_millis() + off)
     }
 
+    /// The latest that our wall clock has ever shown.
+    pub(super) fn latest_wall(&self) -> Timestamp {
+        let now = self.wall_now();
+        now.max(self.state().latest_wall)
+    }
+
     pub(super) fn wall_jumps(&self, by_ms: i64) {
-        self.state().wall_off_ms += by_ms;
+        let latest = self.latest_wall();
+        let mut state = self.state();
+        state.latest_wall = latest;
+        state.wall_off_ms += by_ms;
     }
 
     /// Lets so much time pass for whoever waits; at once where it is none.

@@ -316,7 +316,7 @@ impl World {
             .runs_again
             .then(ana)
             .filter(|_| life.is_multiple_of(2) && !self.calm);
-        let (settings, source): (_, Box<dyn Source>) = if of_file {
+        let (mut settings, source): (_, Box<dyn Source>) = if of_file {
             let source = self.offers.file(life, again);
             (self.plan.file_settings(), Box::new(source))
         } else {
@@ -325,6 +325,9 @@ impl World {
                 Box::new(self.offers.queue(life)),
             )
         };
+        if self.sabotage == Sabotage::AttemptsAreCutShort {
+            settings.rules.max_attempts = 1;
+        }
         self.scene
             .tell(|| format!("process {life} begins, of the file: {of_file}, dies in {steps:?}"));
         let (stopper, stop) = tanda::engine::stop::signal();

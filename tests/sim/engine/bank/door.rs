@@ -271,7 +271,9 @@ impl Bank for BankDoor {
             request.key[1] = u8::try_from(scene.up_to(255)).expect("a byte");
         }
         let (name, number) = (request.name.clone(), request.number);
+        let generation = request.generation;
         self.check(&request, key).await;
+        lock(&self.bank.books).begins(&name, generation, self.life);
         let open = Open {
             door: self,
             card: Some(request.card_id.clone()),
@@ -295,18 +297,28 @@ impl Bank for BankDoor {
         self.bank.catch_up();
         scene.step(self.life).await;
         drop(open);
-        let verdict = match fate.what {
+        let told = match fate.what {
             Told::Answer => {
                 let answer = lock(&self.bank.books).answers.remove(&number);
-                match answer.expect("it has arrived") {
+                Some(match answer.expect("it has arrived") {
                     Answer::Accepted => Verdict::Accepted { http_status: 201 },
                     Answer::Refused(code) => Verdict::Refused(refusal(code)),
-                }
+                })
             }
-            Told::Deferred(deferral) => Verdict::Deferred(deferral),
-            Told::Unclear(cause) => Verdict::Unclear(Unclarity::new(cause)),
+            Told::Deferred(deferral) => Some(Verdict::Deferred(deferral)),
+            Told::Unclear(cause) => Some(Verdict::Unclear(Unclarity::new(cause))),
+            Told::Panic => None,
+        };
+        lock(&self.bank.books).ends(&name, generation, self.life, told.as_ref());
+        let verdict = match told {
+            Some(Verdict::Deferred(Deferral::RateLimited { .. }))
+                if self.bank.sabotage == Sabotage::TroubleIsTakenForARefusal =>
+            {
+                Verdict::Refused(refusal("too_many"))
+            }
+            Some(verdict) => verdict,
             // No hook prints it.
-            Told::Panic => std::panic::resume_unwind(Box::new("scripted")),
+            None => std::panic::resume_unwind(Box::new("scripted")),
         };
         if !matches!(verdict, Verdict::Deferred(Deferral::NoConnection)) {
             self.hear();
