@@ -65,6 +65,20 @@ pub(super) struct Heard {
     answered_before: Option<(Life, u64)>,
 }
 
+impl Request {
+    fn movement(&self, at_ms: u64, listed_ms: u64) -> Movement {
+        Movement {
+            card_id: self.card_id.clone(),
+            name: Some(self.name.clone()),
+            operation: self.operation.clone(),
+            minor: self.minor,
+            generation: self.generation,
+            at_ms,
+            listed_ms,
+        }
+    }
+}
+
 struct Known {
     body: Vec<u8>,
     until_ms: u64,
@@ -90,6 +104,8 @@ struct Books {
     answers: BTreeMap<u64, Answer>,
     keys: BTreeMap<[u8; 16], Known>,
     movements: Vec<Movement>,
+    /// What it refused.
+    refused: Vec<Movement>,
     /// What each key said, and how often it was sent.
     said: BTreeMap<[u8; 16], (Vec<u8>, String, u32)>,
     open_calls: BTreeMap<String, u32>,
@@ -168,7 +184,8 @@ impl TheBank {
     pub(super) fn callers_are_gone(&self) {
         let latest_ms = self.scene.now() + self.plan.late_max_ms;
         let mut books = lock(&self.books);
-        for request in &mut books.under_way {
+        let is_capped = self.sabotage != Sabotage::LateWhenAllIsOver;
+        for request in books.under_way.iter_mut().filter(|_| is_capped) {
             if let Some(arrives_ms) = &mut request.arrives_ms {
                 *arrives_ms = (*arrives_ms).min(latest_ms);
             }
@@ -184,12 +201,27 @@ impl TheBank {
         books.said.clear();
     }
 
+    /// A fault that is planted: what it refused it pays after all.
+    pub(super) fn pays_what_it_refused(&self) {
+        let mut books = lock(&self.books);
+        let refused = std::mem::take(&mut books.refused);
+        books.movements.extend(refused);
+    }
+
     // ---- what it knows ------------------------------------------------------------------------
 
     /// Every movement so far, in its order, and whatever is still on its way.
     pub(super) fn movements(&self) -> Vec<Movement> {
         self.catch_up();
         lock(&self.books).movements.clone()
+    }
+
+    /// After how long nothing is on its way any more.
+    pub(super) fn all_arrived_in_ms(&self) -> u64 {
+        let books = lock(&self.books);
+        let arrivals = books.under_way.iter().filter_map(|it| it.arrives_ms);
+        let last_ms = arrivals.max().unwrap_or_default();
+        last_ms.saturating_sub(self.scene.now())
     }
 
     /// Whether money moved under this name, or is about to.
@@ -218,11 +250,10 @@ impl TheBank {
         let books = lock(&self.books);
         let moved = |it: &Movement| it.name.as_deref() == Some(name) && it.generation == generation;
         let arrives = |it: &Request| {
-            it.arrives_ms.is_some()
-                && it.name == name
-                && it.generation == generation
-                // One whose key is known moves nothing.
-                && !books.keys.contains_key(&it.key)
+            let is_of_it = it.name == name && it.generation == generation;
+            // One whose key is still known when it arrives moves nothing.
+            let until_ms = books.keys.get(&it.key).map_or(0, |known| known.until_ms);
+            is_of_it && it.arrives_ms.is_some_and(|at_ms| at_ms >= until_ms)
         };
         books.movements.iter().any(moved) || books.under_way.iter().any(arrives)
     }
@@ -294,10 +325,12 @@ impl TheBank {
         let is_bad = job.and_then(|job| self.plan.refused.get(job).copied());
         let refusal = books.refusal(request, at_ms, is_bad == Some(true) || refuses);
         let lies = self.sabotage == Sabotage::BankRefusesWhatItPaid && at_ms.is_multiple_of(4);
+        let movement = request.movement(at_ms, at_ms + lag_ms);
         let answer = if let Some(code) = refusal {
+            books.refused.push(movement);
             Answer::Refused(code)
         } else {
-            books.move_money(request, at_ms, at_ms + lag_ms);
+            books.movements.push(movement);
             if others {
                 books.move_of_others(request, at_ms, at_ms + lag_ms);
             }
@@ -392,27 +425,11 @@ impl Books {
         self.movements.iter().filter(of).count()
     }
 
-    fn move_money(&mut self, request: &Request, at_ms: u64, listed_ms: u64) {
-        self.movements.push(Movement {
-            card_id: request.card_id.clone(),
-            name: Some(request.name.clone()),
-            operation: request.operation.clone(),
-            minor: request.minor,
-            generation: request.generation,
-            at_ms,
-            listed_ms,
-        });
-    }
-
     fn move_of_others(&mut self, like: &Request, at_ms: u64, listed_ms: u64) {
         self.movements.push(Movement {
-            card_id: like.card_id.clone(),
             name: None,
-            operation: like.operation.clone(),
-            minor: like.minor,
             generation: 0,
-            at_ms,
-            listed_ms,
+            ..like.movement(at_ms, listed_ms)
         });
     }
 }

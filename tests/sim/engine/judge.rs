@@ -36,14 +36,19 @@ impl Judged<'_> {
     pub(super) async fn judge(&self) {
         let movements = self.bank.movements();
         self.judge_money(&movements);
-        if self.losses == 0 {
-            self.judge_order(&movements);
-        }
-        self.judge_told();
+        self.judge_told_so_far();
         for entity_id in self.offered() {
             self.judge_job(entity_id).await;
         }
         self.judge_panics();
+    }
+
+    /// What a ledger that is about to be lost has told, and, where it is the first, in which order it paid.
+    pub(super) fn judge_told_so_far(&self) {
+        self.judge_told();
+        if self.losses == 0 {
+            self.judge_order(&self.bank.movements());
+        }
     }
 
     fn judge_money(&self, movements: &[Movement]) {
@@ -90,9 +95,9 @@ impl Judged<'_> {
         }
     }
 
-    /// What was told of each generation, against the books as they are at last.
+    /// What was told of each generation, against the books as they are by now.
     fn judge_told(&self) {
-        for read in self.readers.told_since_loss() {
+        for read in self.readers.told() {
             let Some(name) = read.name.as_deref().filter(|_| !read.is_ruled) else {
                 continue;
             };

@@ -2,11 +2,12 @@
 //! bank's books. And the sink that brings them.
 //!
 //! *What it promises.* Every first reading is judged at once: one final outcome a generation, the same
-//! bytes, rising numbers, and nothing called unmoved that moved.
+//! bytes, rising numbers, and nothing called unmoved that moved. So is what a ledger tells again that has
+//! forgotten that it told it.
 //!
 //! *What it refuses to know.* How the engine came to an outcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -30,16 +31,22 @@ pub(super) struct Read {
     pub(super) name: Option<String>,
     pub(super) generation: u32,
     pub(super) is_ruled: bool,
-    /// How often the ledger had been lost by then.
-    epoch: u64,
+}
+
+/// What was told by a ledger that still knows of it.
+#[derive(Clone, Default)]
+struct Kept {
+    told: BTreeSet<EventId>,
+    /// The number and the status of what was read last of each generation of each job.
+    last: BTreeMap<(String, u32), (u32, Option<Status>)>,
 }
 
 #[derive(Default)]
 struct Rack {
+    /// Each event as it was read last, whatever the ledger has forgotten since.
     events: BTreeMap<EventId, Read>,
-    /// The number and the status of what was read last of each generation of each job.
-    last: BTreeMap<(String, u32), (u32, Option<Status>)>,
-    epoch: u64,
+    kept: Kept,
+    copy: Option<Kept>,
     full_until_ms: u64,
 }
 
@@ -71,11 +78,16 @@ impl Readers {
         }
     }
 
-    /// What was told before does not bind a ledger that has forgotten it.
-    pub(super) fn ledger_is_lost(&self) {
+    pub(super) fn ledger_is_copied(&self) {
         let mut rack = lock(&self.rack);
-        rack.epoch += 1;
-        rack.last.clear();
+        rack.copy = Some(rack.kept.clone());
+    }
+
+    /// What was told before does not bind a ledger that has forgotten it; what its copy knows binds it.
+    pub(super) fn ledger_is_lost(&self, puts_copy_back: bool) {
+        let mut rack = lock(&self.rack);
+        let copy = rack.copy.take().filter(|_| puts_copy_back);
+        rack.kept = copy.unwrap_or_default();
     }
 
     pub(super) fn full(&self, for_ms: u64) {
@@ -86,54 +98,48 @@ impl Readers {
         lock(&self.rack).full_until_ms = 0;
     }
 
+    /// Whether this was confirmed to the ledger as it is.
     pub(super) fn have(&self, event_id: EventId) -> bool {
-        lock(&self.rack).events.contains_key(&event_id)
+        lock(&self.rack).kept.told.contains(&event_id)
     }
 
     pub(super) fn all(&self) -> Vec<Read> {
         lock(&self.rack).events.values().cloned().collect()
     }
 
-    /// What was told since the ledger was last lost.
-    pub(super) fn told_since_loss(&self) -> Vec<Read> {
+    /// What was told by the ledger as it is.
+    pub(super) fn told(&self) -> Vec<Read> {
         let rack = lock(&self.rack);
-        let all = rack.events.values();
-        all.filter(|read| read.epoch == rack.epoch)
-            .cloned()
+        let all = rack.kept.told.iter();
+        all.filter_map(|event_id| rack.events.get(event_id).cloned())
             .collect()
     }
 
-    fn receive(&self, outcome: &StoredOutcome) {
+    fn receive(&self, event_id: EventId, status: Status, body: &[u8]) {
         let mut rack = lock(&self.rack);
-        let epoch = rack.epoch;
-        if let Some(known) = rack.events.get_mut(&outcome.event_id) {
-            if known.body == outcome.body {
-                known.epoch = epoch;
-                return;
-            }
-            if known.epoch == epoch {
-                let (known, new) = (known.body.clone(), outcome.body.clone());
-                drop(rack);
+        let is_known = !rack.kept.told.insert(event_id);
+        let known = rack.events.get(&event_id);
+        let is_new = known.is_none();
+        if let Some(known) = known.filter(|_| is_known) {
+            let known = known.body.clone();
+            drop(rack);
+            if known != body {
                 self.scene.violate("I4", || {
                     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
-                    format!("other bytes: {} and {}", text(&known), text(&new))
+                    format!("other bytes: {} and {}", text(&known), text(body))
                 });
-                return;
             }
-            known.body.clone_from(&outcome.body);
-            known.epoch = epoch;
             return;
         }
-        let message = OutcomeMessage::decode(&outcome.body).expect("our own message");
+        let message = OutcomeMessage::decode(body).expect("our own message");
         let read = Read {
-            body: outcome.body.clone(),
-            status: outcome.status,
+            body: body.to_vec(),
+            status,
             name: message.entity_id.clone(),
             generation: message.generation.unwrap_or_default(),
             is_ruled: message.reason.as_deref() == Some(RULED),
-            epoch,
         };
-        rack.events.insert(outcome.event_id, read.clone());
+        rack.events.insert(event_id, read.clone());
         drop(rack);
         self.scene.tell(|| {
             format!(
@@ -141,9 +147,28 @@ impl Readers {
                 read.name, read.generation, read.status, message.reason, message.seq
             )
         });
-        self.count(&read);
+        if is_new {
+            self.count(&read);
+        }
         if !matches!(read.status, Status::Conflict | Status::Invalid) {
             self.judge(&read, message.seq, message.reason.as_deref());
+        }
+    }
+
+    /// Tells another end of this generation, which a ledger that was lost had told.
+    fn tell_an_old_end(&self, status: Status, body: &[u8]) {
+        let message = OutcomeMessage::decode(body).expect("our own message");
+        let rack = lock(&self.rack);
+        let old = rack.events.iter().find(|(event_id, read)| {
+            let is_of_it = read.name == message.entity_id
+                && Some(read.generation) == message.generation
+                && read.status.is_final();
+            is_of_it && read.status != status && !rack.kept.told.contains(event_id)
+        });
+        let old = old.map(|(event_id, read)| (*event_id, read.status, read.body.clone()));
+        drop(rack);
+        if let Some((event_id, status, body)) = old.filter(|_| status.is_final()) {
+            self.receive(event_id, status, &body);
         }
     }
 
@@ -163,7 +188,7 @@ impl Readers {
         let name = read.name.clone().unwrap_or_default();
         let generation = read.generation;
         let place = (name.clone(), generation);
-        let last = lock(&self.rack).last.get(&place).copied();
+        let last = lock(&self.rack).kept.last.get(&place).copied();
         let final_before = last.and_then(|(_, status)| status);
         if let (Some(before), true) = (final_before, read.status.is_final()) {
             let now = read.status;
@@ -184,7 +209,7 @@ impl Readers {
             .is_final()
             .then_some(read.status)
             .or(final_before);
-        lock(&self.rack).last.insert(place, (seq, ended));
+        lock(&self.rack).kept.last.insert(place, (seq, ended));
         self.judge_ground(read, reason);
         if read.is_ruled {
             return;
@@ -298,9 +323,17 @@ impl Sink for SinkDoor {
                 source: "the connection broke".into(),
             });
         }
+        if readers.sabotage == Sabotage::SinkTrustsForgottenConfirms
+            && lock(&readers.rack).events.contains_key(&outcome.event_id)
+        {
+            return Ok(());
+        }
         // Whoever dies before it has published nothing.
         scene.step(self.life).await;
-        readers.receive(outcome);
+        readers.receive(outcome.event_id, outcome.status, &outcome.body);
+        if readers.sabotage == Sabotage::OldEndsAreToldAgain {
+            readers.tell_an_old_end(outcome.status, &outcome.body);
+        }
         if scene.strikes(Fault::ConfirmLost) {
             return Err(SinkError::new("not confirmed"));
         }

@@ -35,10 +35,18 @@ pub(super) enum Sabotage {
     TroubleIsTakenForARefusal,
     /// A job is given up after its first attempt.
     AttemptsAreCutShort,
+    /// What was confirmed to a ledger that was lost is taken for confirmed.
+    SinkTrustsForgottenConfirms,
+    /// After a loss readers are told another end too, which a ledger that was lost had told.
+    OldEndsAreToldAgain,
+    /// What the bank refused it pays, and then the ledger is lost that told so.
+    PaysAtALossWhatItRefused,
+    /// The bank executes what it was sent when all is over.
+    LateWhenAllIsOver,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::NoKeyMemory,
         Self::LateBeyondTheSettleDelay,
         Self::ListHidesWhatItShowed,
@@ -54,5 +62,9 @@ impl Sabotage {
         Self::TwoEngines,
         Self::TroubleIsTakenForARefusal,
         Self::AttemptsAreCutShort,
+        Self::SinkTrustsForgottenConfirms,
+        Self::OldEndsAreToldAgain,
+        Self::PaysAtALossWhatItRefused,
+        Self::LateWhenAllIsOver,
     ];
 }

@@ -471,7 +471,10 @@ impl World {
                 self.ask(Wish::Pause).await;
                 self.after(for_ms, Event::Resume);
             }
-            Blow::Backup => self.vault.back_up(),
+            Blow::Backup => {
+                self.vault.back_up();
+                self.readers.ledger_is_copied();
+            }
             Blow::Lose => self.lose(false).await,
             Blow::Restore => self.lose(true).await,
         }
@@ -479,13 +482,17 @@ impl World {
 
     async fn lose(&mut self, puts_copy_back: bool) {
         self.kill().await;
+        if self.sabotage == Sabotage::PaysAtALossWhatItRefused {
+            self.bank.pays_what_it_refused();
+        }
+        self.judged().judge_told_so_far();
         if !self.vault.lose(puts_copy_back) {
             return;
         }
         self.losses += 1;
         self.scene.count(|it| it.losses += 1);
         if self.sabotage != Sabotage::CopyIsNotAccepted {
-            self.readers.ledger_is_lost();
+            self.readers.ledger_is_lost(puts_copy_back);
             self.bank.ledger_is_lost();
             self.offers.ledger_is_lost();
         }
@@ -537,18 +544,23 @@ impl World {
 
     // ---- the end ------------------------------------------------------------------------------
 
+    fn judged(&self) -> judge::Judged<'_> {
+        judge::Judged {
+            scene: &self.scene,
+            plan: &self.plan,
+            bank: &self.bank,
+            vault: &self.vault,
+            readers: &self.readers,
+            offers: &self.offers,
+            losses: self.losses,
+        }
+    }
+
     async fn close(mut self) -> End {
         if !self.scene.is_broken() {
-            let judged = judge::Judged {
-                scene: &self.scene,
-                plan: &self.plan,
-                bank: &self.bank,
-                vault: &self.vault,
-                readers: &self.readers,
-                offers: &self.offers,
-                losses: self.losses,
-            };
-            judged.judge().await;
+            // Whatever is under way arrives before it is judged.
+            self.scene.pass(self.bank.all_arrived_in_ms()).await;
+            self.judged().judge().await;
         }
         let both = [self.process.take(), self.rival.take()];
         for mut process in both.into_iter().flatten() {

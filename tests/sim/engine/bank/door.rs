@@ -25,6 +25,9 @@ use crate::engine::fault::Fault;
 use crate::engine::sabotage::Sabotage;
 use crate::engine::scene::{Life, lock};
 
+/// No world lasts so long: 30 years.
+const NEVER_IN_THE_WORLD_MS: u64 = 1_000_000_000_000;
+
 /// What is decided about one call before it is made.
 struct Fate {
     /// After how long it reaches the bank; none where it never does.
@@ -128,10 +131,10 @@ impl BankDoor {
             });
         }
         if scene.strikes(Fault::Late) {
-            let late_ms = if self.bank.sabotage == Sabotage::LateBeyondTheSettleDelay {
-                2 * plan.settle_ms
-            } else {
-                scene.up_to(plan.late_max_ms)
+            let late_ms = match self.bank.sabotage {
+                Sabotage::LateBeyondTheSettleDelay => 2 * plan.settle_ms,
+                Sabotage::LateWhenAllIsOver => NEVER_IN_THE_WORLD_MS,
+                _ => scene.up_to(plan.late_max_ms),
             };
             scene.count(|it| it.late_arrivals += 1);
             return Some(Fate {
