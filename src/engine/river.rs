@@ -240,9 +240,11 @@ impl River {
         let (signal_sender, signals) = mpsc::channel(settings.in_flight);
         let (request_sender, requests) = mpsc::channel(REQUESTS_AT_ONCE);
         let last_beat = ports.ledger.last_beat().await?;
-        let called_until = last_beat.map(|beat| beat.plus(2 * BEAT_EVERY));
+        let mut called_until = last_beat.map(|beat| beat.plus(2 * BEAT_EVERY));
         let loss = ports.ledger.loss().await?;
         if let Some(loss) = &loss {
+            // An older copy has the sign of life of its own time, and none of the process that was forgotten.
+            called_until = called_until.map(|until| until.max(loss.accepted_at));
             telemetry::LossWasAccepted {
                 by: &loss.by,
                 accepted_at: loss.accepted_at,
