@@ -803,6 +803,19 @@ fn claims(tree: &[File]) -> Vec<String> {
         faults.extend(unknown.map(|name| {
             format!("{CORRECTNESS} names the test `{name}`, which does not exist: name the one that shows the claim")
         }));
+        // In brackets: who breaks the rule in that test.
+        let breakers = cell.unwrap_or_default().split('(').skip(1);
+        let breakers = breakers.filter_map(|rest| rest.split(')').next());
+        let is_known = |name: &str| {
+            let mut worlds = tree
+                .iter()
+                .filter(|(path, _)| path.starts_with("tests/sim/"));
+            worlds.any(|(_, text)| text.contains(&format!("Self::{name},")))
+        };
+        let unknown = breakers.filter(|name| !is_known(name));
+        faults.extend(unknown.map(|name| {
+            format!("{CORRECTNESS} names `{name}`, which no seeded world knows: name who breaks the rule")
+        }));
     }
     faults
 }
@@ -1333,12 +1346,16 @@ fn a_claim_without_a_test_is_a_fault() {
         let tests = "#[test]\nfn it_holds() {\n";
         claims(&[
             ("docs/correctness.md".to_owned(), page),
-            ("tests/a.rs".to_owned(), tests.to_owned()),
+            (
+                "tests/sim/a.rs".to_owned(),
+                format!("{tests}}} Self::Breaks,"),
+            ),
         ])
         .len()
     };
     assert_eq!(faults("| a | `it_holds` |"), 0);
-    assert_eq!(faults("| a | `it_holds` (so) |"), 0);
+    assert_eq!(faults("| a | `it_holds` (Breaks) |"), 0);
+    assert_eq!(faults("| a | `it_holds` (Bends) |"), 1);
     assert_eq!(faults("| a `it_holds` | nothing |"), 1);
     assert_eq!(faults("| a | `it_does_not`, `it_holds` |"), 1);
     assert_eq!(claims(&[]).len(), 1, "no page at all");
