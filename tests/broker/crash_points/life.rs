@@ -168,6 +168,17 @@ impl Drop for Worker {
     }
 }
 
+/// What came of a life.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Everything that is wrong.
+    pub(super) faults: Vec<String>,
+    /// Calls that the bank answered from its memory of keys.
+    pub(super) replays: u64,
+    /// Losses of the ledger in the middle of everything.
+    pub(super) losses_amid: usize,
+}
+
 /// The life of one ledger and one queue.
 pub(super) struct Life {
     stage: Stage,
@@ -179,6 +190,12 @@ pub(super) struct Life {
     batches: usize,
     /// What is put on the queue only once the bank is well.
     kept_back: Vec<Sent>,
+    /// How many messages there were when everything was over last.
+    over: usize,
+    /// Whether the last worker was aborted, and nothing has been settled since.
+    is_amid: bool,
+    /// Losses of the ledger in the middle of everything.
+    losses_amid: usize,
     /// What happened, for whoever reads of a fault.
     story: Vec<String>,
 }
@@ -209,7 +226,10 @@ impl Life {
             book: Book::default(),
             batches: 0,
             kept_back: Vec::new(),
-            story: Vec::new(),
+            over: 0,
+            is_amid: false,
+            losses_amid: 0,
+            story: vec![format!("{scene:?}")],
         };
         if matches!(scene, Scene::People | Scene::Loss) {
             life.prove_the_list().await;
@@ -300,13 +320,29 @@ impl Life {
         self.book.sent.extend(all);
     }
 
-    /// Once everything is over, the ledger forgets at least the last batch, and a person accepts that.
+    /// The ledger forgets at least the last batch, and a person accepts that: after an abort in the middle
+    /// of everything, else once all is over.
     async fn lose(&mut self) {
-        self.settle().await;
+        let was_open = self.book.sent.iter().skip(self.over);
+        let was_open: Vec<_> = was_open
+            .filter(|sent| sent.kind == Kind::Good)
+            .cloned()
+            .collect();
+        // Nothing is known of what a person said before a loss: what they ruled must be over by then.
+        let is_ruled = |sent: &Sent| self.book.ruled.contains(&sent.entity_id);
+        let is_amid = self.is_amid && !was_open.iter().any(is_ruled);
+        if !is_amid {
+            self.settle().await;
+        }
+        self.look().await;
         let ledger = self.stage.desk.path("ledger.db");
         for remains in ["-wal", "-shm"] {
             let remains = self.stage.desk.path(&format!("ledger.db{remains}"));
-            assert!(!remains.exists(), "a worker that was stopped leaves none");
+            if is_amid {
+                std::fs::remove_file(remains).ok();
+            } else {
+                assert!(!remains.exists(), "a worker that was stopped leaves none");
+            }
         }
         std::fs::remove_file(&ledger).expect("the ledger");
         let is_deleted = self.book.losses.is_multiple_of(2);
@@ -319,11 +355,26 @@ impl Life {
         });
         self.copy_ledger();
         self.book.losses += 1;
-        self.story.push(if is_deleted {
-            "the ledger was deleted".to_owned()
+        let what = if is_deleted {
+            "the ledger was deleted"
         } else {
-            "an older copy of the ledger was put in its place".to_owned()
+            "an older copy of the ledger was put in its place"
+        };
+        self.story.push(if is_amid {
+            format!("{what}, in the middle")
+        } else {
+            what.to_owned()
         });
+        if is_amid {
+            self.losses_amid += 1;
+            let cards = was_open.iter().map(|sent| sent.card.clone());
+            self.book.unordered.extend(cards);
+            let once_more = was_open.into_iter().map(|sent| Sent {
+                kind: Kind::Copy,
+                ..sent
+            });
+            self.put_these(once_more.collect()).await;
+        }
     }
 
     /// Keeps a copy of the ledger, which nobody has open, for the next loss but one.
@@ -403,6 +454,7 @@ impl Life {
         self.put().await;
         let number = self.batches;
         self.set_faults(Some(crash)).await;
+        let heard_before = block_in_place(|| self.stage.bank.operations_heard());
         let mut worker = self.start(number, Some(&crash.orders()));
         if crash.is_amid(DoorKind::Publish) {
             self.slow_down_confirms(&mut worker).await;
@@ -418,7 +470,8 @@ impl Life {
         }
         let was_reached = self.hits(number, crash.point) >= crash.hit;
         if was_reached && crash.how == How::Abort && crash.point.place == Place::During {
-            self.must_be_in_the_middle(crash).await;
+            self.must_be_in_the_middle(crash, number, heard_before)
+                .await;
         }
         let expected = match (was_reached, crash.how, crash.exit()) {
             (true, How::Abort, _) => (None, Some(SIGABRT)),
@@ -432,14 +485,19 @@ impl Life {
             worker.said()
         );
         self.story.push(format!("{crash}, reached: {was_reached}"));
+        self.is_amid = was_reached && crash.how == How::Abort;
         was_reached
     }
 
     /// That what was begun has left the worker, and that the ledger does not know how it ended.
-    async fn must_be_in_the_middle(&mut self, crash: &Crash) {
+    async fn must_be_in_the_middle(&mut self, crash: &Crash, number: usize, heard_before: u64) {
         if crash.is_amid(DoorKind::Send) {
-            let heard = block_in_place(|| self.stage.bank.operations_heard());
-            assert!(heard > 0, "C4: {crash}: no byte came to the bank");
+            let heard = block_in_place(|| self.stage.bank.operations_heard()) - heard_before;
+            let answered = self.hits(number, answered());
+            assert!(
+                heard > answered,
+                "C4: {crash}: the bank heard {heard} calls and {answered} were answered: none was under way"
+            );
             return;
         }
         self.look().await;
@@ -473,7 +531,7 @@ impl Life {
     }
 
     async fn set_faults(&mut self, crash: Option<&Crash>) {
-        let mut faults = vec![format!("{FORGETFUL}{}", self.scene.faults())];
+        let mut faults = vec![format!("{}{}", self.scene.memory(), self.scene.faults())];
         if crash.is_some_and(|crash| crash.is_amid(DoorKind::Send)) {
             faults.push(format!("slow=100%,slow_ms={}", SLOW.as_millis()));
         }
@@ -521,7 +579,7 @@ impl Life {
             }
             self.look().await;
             let is_done = match self.scene {
-                Scene::Traffic => self.is_over().await,
+                Scene::Traffic | Scene::Resends => self.is_over().await,
                 Scene::Stopping => self.has_begun_enough(crash, number, began.elapsed()),
                 Scene::People => self.help(&mut people).await,
                 Scene::Loss => self.rule(&mut people).await,
@@ -694,11 +752,11 @@ impl Life {
     /// Lets workers run that do not crash, until all is over.
     pub(super) async fn settle(&mut self) {
         let faults = match self.scene {
-            Scene::Traffic | Scene::Stopping | Scene::Loss => "",
+            Scene::Traffic | Scene::Resends | Scene::Stopping | Scene::Loss => "",
             // What somebody else has moved under its name must not move once more.
             Scene::People => self.scene.faults(),
         };
-        let faults = format!("{FORGETFUL}{faults}");
+        let faults = format!("{}{faults}", self.scene.memory());
         block_in_place(|| self.stage.bank.set_faults(&faults));
         for round in 0..SETTLERS_MOST {
             let number = 1_000 + round;
@@ -708,6 +766,8 @@ impl Life {
             assert_eq!(status.code(), Some(143), "{}", self.told(&worker));
             self.look().await;
             if self.waiting().await == 0 {
+                self.over = self.book.sent.len();
+                self.is_amid = false;
                 return;
             }
         }
@@ -721,7 +781,7 @@ impl Life {
         loop {
             self.look().await;
             let is_over = match self.scene {
-                Scene::Traffic | Scene::Stopping => self.is_over().await,
+                Scene::Traffic | Scene::Resends | Scene::Stopping => self.is_over().await,
                 Scene::People => self.help(&mut people).await,
                 Scene::Loss => self.rule(&mut people).await,
             };
@@ -749,9 +809,10 @@ impl Life {
         )
     }
 
-    /// Everything that is wrong at the end. The broker forgets the queues.
-    pub(super) async fn end(self) -> Vec<String> {
+    /// What came of it at the end. The broker forgets the queues.
+    pub(super) async fn end(self) -> Ended {
         let report = block_in_place(|| self.stage.bank.report());
+        let replays = report.get("replays").and_then(Value::as_u64);
         let mut faults = self.book.faults(&report);
         let status = self.status();
         for pointer in [
@@ -784,10 +845,12 @@ impl Life {
             deleted.await.expect("it was there");
         }
         let story = self.story.join("; ");
-        faults
-            .iter()
-            .map(|fault| format!("{story}: {fault}"))
-            .collect()
+        let faults = faults.iter().map(|fault| format!("{story}: {fault}"));
+        Ended {
+            faults: faults.collect(),
+            replays: replays.expect("a count"),
+            losses_amid: self.losses_amid,
+        }
     }
 }
 
