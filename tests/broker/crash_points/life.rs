@@ -22,7 +22,7 @@ use serde_json::Value;
 use tanda::engine::doors::{Kind as DoorKind, Place, Point};
 use tokio::task::block_in_place;
 
-use super::book::{Book, Kind, Sent};
+use super::book::{Book, Kind, Sent, Told};
 use super::scene::{FORGETFUL, MISSING, Scene, Size, first};
 use crate::support::node::{shared, url_at};
 use crate::support::proxy::Proxy;
@@ -41,6 +41,8 @@ const STOPS_AFTER: Duration = Duration::from_secs(3);
 const SURVEY_STOPS_AFTER: Duration = Duration::from_secs(5);
 /// After how long people ask once more for what has not come.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// How long a busy broker may take to show what was published to it.
+const DURABLE_MOST: Duration = Duration::from_secs(5);
 /// How often something is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often the ledger is looked at, which is a process of its own each time.
@@ -175,6 +177,8 @@ pub(super) struct Ended {
     pub(super) faults: Vec<String>,
     /// Calls that the bank answered from its memory of keys.
     pub(super) replays: u64,
+    /// Aborts of workers that had sent something again.
+    pub(super) aborts_amid_resends: usize,
     /// Losses of the ledger in the middle of everything.
     pub(super) losses_amid: usize,
 }
@@ -194,7 +198,7 @@ pub(super) struct Life {
     over: usize,
     /// Whether the last worker was aborted, and nothing has been settled since.
     is_amid: bool,
-    /// Losses of the ledger in the middle of everything.
+    aborts_amid_resends: usize,
     losses_amid: usize,
     /// What happened, for whoever reads of a fault.
     story: Vec<String>,
@@ -228,6 +232,7 @@ impl Life {
             kept_back: Vec::new(),
             over: 0,
             is_amid: false,
+            aborts_amid_resends: 0,
             losses_amid: 0,
             story: vec![format!("{scene:?}")],
         };
@@ -486,6 +491,11 @@ impl Life {
         );
         self.story.push(format!("{crash}, reached: {was_reached}"));
         self.is_amid = was_reached && crash.how == How::Abort;
+        let [begun, called] = ["ledger.begin.before", "bank.apply.before"]
+            .map(|name| self.hits(number, Point::parse(name).expect("a point")));
+        if self.is_amid && self.scene == Scene::Resends && called > begun {
+            self.aborts_amid_resends += 1;
+        }
         was_reached
     }
 
@@ -500,21 +510,25 @@ impl Life {
             );
             return;
         }
-        self.look().await;
         let status = self.status();
         let unpublished = status.pointer("/unpublished_outcomes");
         let unpublished = unpublished.and_then(Value::as_array).into_iter().flatten();
-        let unpublished: Vec<_> = unpublished
-            .filter_map(|it| it["event_id"].as_str())
+        let unpublished: BTreeSet<_> = unpublished
+            .filter_map(|it| it.get("event_id")?.as_str())
             .collect();
-        let is_told = |event_id: &&str| {
-            let mut results = self.book.results.iter();
-            results.any(|told| told.event_id == **event_id)
-        };
-        assert!(
-            unpublished.iter().any(is_told),
-            "C7: {crash}: nothing is published that the ledger does not know of: {status}"
-        );
+        let is_unknown = |told: &Told| unpublished.contains(told.event_id.as_str());
+        let began = Instant::now();
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        self.look().await;
+        // A queue shows what has come only once it is durable.
+        while !self.book.results.iter().any(is_unknown) {
+            assert!(
+                began.elapsed() < DURABLE_MOST,
+                "C7: {crash}: nothing is published that the ledger does not know of: {status}"
+            );
+            looks.tick().await;
+            self.look().await;
+        }
     }
 
     /// Lets a worker run with nothing in its way; what it reached.
@@ -849,6 +863,7 @@ impl Life {
         Ended {
             faults: faults.collect(),
             replays: replays.expect("a count"),
+            aborts_amid_resends: self.aborts_amid_resends,
             losses_amid: self.losses_amid,
         }
     }
