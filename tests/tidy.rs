@@ -690,11 +690,24 @@ fn hooks_for_users(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// Nor does a build have them that does not ask for them.
+/// Nor does a build have them that does not ask for them, by whatever features that is.
 fn hooks_by_default(tree: &[File]) -> Option<String> {
     let (_, manifest) = tree.iter().find(|(path, _)| path == "Cargo.toml")?;
-    let is_default = |line: &str| line.trim_start().starts_with("default") && line.contains(HOOKS);
-    manifest.lines().any(is_default).then(|| {
+    let manifest: toml::Table = match manifest.parse() {
+        Ok(manifest) => manifest,
+        Err(error) => return Some(format!("Cargo.toml cannot be read: {error}")),
+    };
+    let features = manifest.get("features").and_then(toml::Value::as_table)?;
+    let mut on = BTreeSet::new();
+    let mut next = vec!["default"];
+    while let Some(feature) = next.pop() {
+        if on.insert(feature) {
+            let implied = features.get(feature).and_then(toml::Value::as_array);
+            let implied = implied.into_iter().flatten();
+            next.extend(implied.filter_map(toml::Value::as_str));
+        }
+    }
+    on.contains(HOOKS).then(|| {
         format!("Cargo.toml: {HOOKS} is on by default: what users get must have no hook in it")
     })
 }
@@ -1335,8 +1348,17 @@ fn what_users_get_has_no_hook_in_it() {
     assert_eq!(faults("src/app/crash.rs", "use crate::engine::doors;"), 0);
     let manifest = |text: &str| vec![("Cargo.toml".to_owned(), text.to_owned())];
     assert!(hooks_by_default(&manifest("[features]\ncrash-points = []\n")).is_none());
-    let default = "[features]\ndefault = [\"crash-points\"]\n";
-    assert!(hooks_by_default(&manifest(default)).is_some());
+    for on in [
+        "default = [\"crash-points\"]\n",
+        "default = [\n    \"crash-points\",\n]\n",
+        "default = [\"extras\"]\nextras = [\"more\"]\nmore = [\"extras\", \"crash-points\"]\n",
+        "default = [",
+    ] {
+        let manifest = manifest(&format!("[features]\ncrash-points = []\n{on}"));
+        assert!(hooks_by_default(&manifest).is_some(), "{on}");
+    }
+    let on_demand = "[features]\ndefault = []\ncrash-points = []\nextras = [\"crash-points\"]\n";
+    assert!(hooks_by_default(&manifest(on_demand)).is_none());
 }
 
 #[test]
