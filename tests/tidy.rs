@@ -690,11 +690,24 @@ fn hooks_for_users(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// Nor does a build have them that does not ask for them.
+/// Nor does a build have them that does not ask for them, by whatever features that is.
 fn hooks_by_default(tree: &[File]) -> Option<String> {
     let (_, manifest) = tree.iter().find(|(path, _)| path == "Cargo.toml")?;
-    let is_default = |line: &str| line.trim_start().starts_with("default") && line.contains(HOOKS);
-    manifest.lines().any(is_default).then(|| {
+    let manifest: toml::Table = match manifest.parse() {
+        Ok(manifest) => manifest,
+        Err(error) => return Some(format!("Cargo.toml cannot be read: {error}")),
+    };
+    let features = manifest.get("features").and_then(toml::Value::as_table)?;
+    let mut on = BTreeSet::new();
+    let mut next = vec!["default"];
+    while let Some(feature) = next.pop() {
+        if on.insert(feature) {
+            let implied = features.get(feature).and_then(toml::Value::as_array);
+            let implied = implied.into_iter().flatten();
+            next.extend(implied.filter_map(toml::Value::as_str));
+        }
+    }
+    on.contains(HOOKS).then(|| {
         format!("Cargo.toml: {HOOKS} is on by default: what users get must have no hook in it")
     })
 }
@@ -802,6 +815,19 @@ fn claims(tree: &[File]) -> Vec<String> {
         let unknown = named.into_iter().filter(|name| !tests.contains(*name));
         faults.extend(unknown.map(|name| {
             format!("{CORRECTNESS} names the test `{name}`, which does not exist: name the one that shows the claim")
+        }));
+        // In brackets: who breaks the rule in that test.
+        let breakers = cell.unwrap_or_default().split('(').skip(1);
+        let breakers = breakers.filter_map(|rest| rest.split(')').next());
+        let is_known = |name: &str| {
+            let mut worlds = tree
+                .iter()
+                .filter(|(path, _)| path.starts_with("tests/sim/"));
+            worlds.any(|(_, text)| text.contains(&format!("Self::{name},")))
+        };
+        let unknown = breakers.filter(|name| !is_known(name));
+        faults.extend(unknown.map(|name| {
+            format!("{CORRECTNESS} names `{name}`, which no seeded world knows: name who breaks the rule")
         }));
     }
     faults
@@ -1322,8 +1348,17 @@ fn what_users_get_has_no_hook_in_it() {
     assert_eq!(faults("src/app/crash.rs", "use crate::engine::doors;"), 0);
     let manifest = |text: &str| vec![("Cargo.toml".to_owned(), text.to_owned())];
     assert!(hooks_by_default(&manifest("[features]\ncrash-points = []\n")).is_none());
-    let default = "[features]\ndefault = [\"crash-points\"]\n";
-    assert!(hooks_by_default(&manifest(default)).is_some());
+    for on in [
+        "default = [\"crash-points\"]\n",
+        "default = [\n    \"crash-points\",\n]\n",
+        "default = [\"extras\"]\nextras = [\"more\"]\nmore = [\"extras\", \"crash-points\"]\n",
+        "default = [",
+    ] {
+        let manifest = manifest(&format!("[features]\ncrash-points = []\n{on}"));
+        assert!(hooks_by_default(&manifest).is_some(), "{on}");
+    }
+    let on_demand = "[features]\ndefault = []\ncrash-points = []\nextras = [\"crash-points\"]\n";
+    assert!(hooks_by_default(&manifest(on_demand)).is_none());
 }
 
 #[test]
@@ -1333,12 +1368,16 @@ fn a_claim_without_a_test_is_a_fault() {
         let tests = "#[test]\nfn it_holds() {\n";
         claims(&[
             ("docs/correctness.md".to_owned(), page),
-            ("tests/a.rs".to_owned(), tests.to_owned()),
+            (
+                "tests/sim/a.rs".to_owned(),
+                format!("{tests}}} Self::Breaks,"),
+            ),
         ])
         .len()
     };
     assert_eq!(faults("| a | `it_holds` |"), 0);
-    assert_eq!(faults("| a | `it_holds` (so) |"), 0);
+    assert_eq!(faults("| a | `it_holds` (Breaks) |"), 0);
+    assert_eq!(faults("| a | `it_holds` (Bends) |"), 1);
     assert_eq!(faults("| a `it_holds` | nothing |"), 1);
     assert_eq!(faults("| a | `it_does_not`, `it_holds` |"), 1);
     assert_eq!(claims(&[]).len(), 1, "no page at all");

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import itertools
+import time
 
 import pika
 
@@ -114,6 +115,20 @@ class Drain:
 
     def close(self):
         self.connection.close()
+
+
+# A queue of a broker that has just started counts nothing for a moment.
+LOOKS, LOOK_EVERY_S = 4, 0.5
+
+
+def is_drained(port):
+    """Whether no job waits that no worker has taken yet."""
+    for look in range(LOOKS):
+        if waiting(port):
+            return False
+        if look + 1 < LOOKS:
+            time.sleep(LOOK_EVERY_S)
+    return True
 
 
 def waiting(port):

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use async_trait::async_trait;
 
 use super::config;
@@ -101,10 +101,14 @@ impl Order {
         let (point, hits) = place.split_once(':').with_context(wrong)?;
         let point = Point::parse(point).with_context(|| format!("there is no point {point:?}"))?;
         let (first, last) = hits.split_once('-').unwrap_or((hits, hits));
-        let (first, last) = (first.parse(), last.parse());
+        let (first, last): (Result<u64, _>, Result<u64, _>) = (first.parse(), last.parse());
         let (Ok(first), Ok(last)) = (first, last) else {
             return Err(wrong());
         };
+        // Carried out never, it would be a run that proves nothing and looks as if it did.
+        if first == 0 || first > last {
+            bail!("{text:?} is never: times count from 1, and the first comes before the last");
+        }
         Ok(Self {
             point,
             hits: first..=last,
@@ -207,10 +211,14 @@ mod tests {
             "ledger.begin:1",
             "ledger.begin.after:x",
             "ledger.begin.after:1=maybe",
+            "ledger.begin.after:0",
+            "ledger.begin.after:0-3",
+            "ledger.begin.after:5-3",
         ] {
             assert!(order(text).is_err(), "{text}");
         }
     }
+
     #[tokio::test]
     async fn a_ledger_that_was_told_an_error_fails_from_then_on_and_nothing_else_does() {
         let order = Order::parse("ledger.begin.before:2=error", How::Abort).expect("an order");

@@ -65,6 +65,28 @@ impl Finding {
             Self::Barred => "barred",
         }
     }
+
+    /// Whether the list shows what was asked about: the money moved.
+    #[must_use]
+    pub const fn is_find(&self) -> bool {
+        matches!(self, Self::Found { .. } | Self::FoundMore { .. })
+    }
+
+    /// Whether this leaves more open than another finding about the same job said otherwise: an absence leaves
+    /// least, and what shows that something moved most.
+    #[must_use]
+    pub const fn proves_less(&self, than: &Self) -> bool {
+        self.weight() > than.weight()
+    }
+
+    const fn weight(&self) -> u8 {
+        match self {
+            Self::Absent => 0,
+            Self::Ambiguous | Self::Unreadable | Self::Barred => 1,
+            Self::OtherContent => 2,
+            Self::Found { .. } | Self::FoundMore { .. } => 3,
+        }
+    }
 }
 
 /// What a whole list of the job's card says about the job.

@@ -1,12 +1,16 @@
 //! What people ask of the process that owns the ledger.
 //!
 //! *What it promises.* A request names who asked, when, and about what; a ruling needs evidence in
-//! words. Texts are bounded and on one line.
+//! words, and counts for nothing against what the bank's list shows or may yet show. Texts are bounded and on one
+//! line.
 //!
-//! *What it refuses to know.* How a request travels, and what comes of it.
+//! *What it refuses to know.* How a request travels, and how it is carried out.
+
+use std::time::Duration;
 
 use super::job::EntityId;
 use super::key::{EventId, Generation};
+use super::listing::Finding;
 use super::time::Timestamp;
 
 /// The longest name of a person, in characters.
@@ -90,6 +94,31 @@ impl Ruling {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|ruling| ruling.as_str() == text)
     }
+
+    /// What this word counts for, given what the list said of the job when it was read: nothing had been on its
+    /// way for `quiet` then, and what is on its way arrives within `settle_delay`.
+    #[must_use]
+    pub fn weighed(self, finding: &Finding, quiet: Duration, settle_delay: Duration) -> Weighed {
+        match self {
+            _ if finding.is_find() => Weighed::Listed,
+            Self::NotSent if *finding == Finding::OtherContent => Weighed::OtherMoved,
+            Self::NotSent if quiet < settle_delay => Weighed::TooEarly,
+            Self::NotSent | Self::Succeeded => Weighed::Counts,
+        }
+    }
+}
+
+/// What a ruling counts for. The list has the last word on what it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weighed {
+    /// Nothing: the list shows the job.
+    Listed,
+    /// Nothing: the list shows its name with other content, so something moved.
+    OtherMoved,
+    /// Nothing: what was sent last may still arrive.
+    TooEarly,
+    /// The job is settled by it.
+    Counts,
 }
 
 /// The number of a request in its ledger.

@@ -112,8 +112,7 @@ pub(super) async fn ask(
         finding: finding.as_str(),
         evidence,
     };
-    let is_found = matches!(finding, Finding::Found { .. } | Finding::FoundMore { .. });
-    if is_found && tower.forgotten.is_some() && !tower.control.is_on_record() {
+    if finding.is_find() && tower.forgotten.is_some() && !tower.control.is_on_record() {
         // What this ledger got a 2xx for is forgotten with it: that the list shows what was asked about is
         // all there is to go by.
         keep(tower, job).await?;

@@ -93,7 +93,7 @@ pub(super) enum LeftBy {
 /// For how long no request of a job has been on its way.
 #[derive(Clone, Copy, Debug)]
 struct Quiet {
-    /// As the wall clock says, which is all that is known of a time before this process.
+    /// Before this process: as the wall clock says, and no longer than a clock says that nobody sets.
     before: Duration,
     /// And since then, by a clock that nobody sets.
     since: Moment,
@@ -338,8 +338,13 @@ impl Pilot {
             (LeftBy::EarlierProcess, Some(called_until)) => {
                 let recorded = open.attempts.last().map(|attempt| attempt.ended);
                 let recorded = recorded.unwrap_or(open.intent.at.wall);
+                let by_wall = now.wall.since(recorded.max(called_until));
+                // Whatever the wall clock was set to between two processes.
+                let surely = self.tower.surely_quiet;
+                let surely =
+                    surely.map(|(quiet, began)| quiet.saturating_add(now.surely_since(began)));
                 Quiet {
-                    before: now.wall.since(recorded.max(called_until)),
+                    before: surely.map_or(by_wall, |surely| surely.min(by_wall)),
                     since: now,
                 }
             }

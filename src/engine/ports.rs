@@ -8,6 +8,7 @@
 mod source;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -180,7 +181,7 @@ pub trait Ledger: Send + Sync {
     async fn beat(&self, at: Timestamp) -> Result<(), LedgerError>;
 
     /// The last such sign, of whichever process.
-    async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError>;
+    async fn last_beat(&self) -> Result<Option<LastBeat>, LedgerError>;
 
     /// Outcomes of these origins not yet marked as published, oldest first, at most `limit`, with
     /// their letters. An interim outcome that is not true any more is not among them.
@@ -535,6 +536,15 @@ pub struct Loss {
     pub by: Person,
     /// Whether all that was sent in the forgotten time must be listed by now.
     pub is_past: bool,
+}
+
+/// The last sign of life of a process that called the bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastBeat {
+    /// When, by the wall clock of then.
+    pub at: Timestamp,
+    /// The time that has surely passed since, by a clock that nobody sets; none where that is not known.
+    pub surely_ago: Option<Duration>,
 }
 
 /// The ledger cannot be used. This process must end (exit 8); the restart reads the truth.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::beat::{BEAT_EVERY, beat, keep_beating};
+use super::beat::{Before, beat, keep_beating};
 use super::flight::{Again, Flight, Landing, LeftBy, Start, fly};
 use super::lanes::Lanes;
 use super::loss::Doubtful;
@@ -27,7 +27,7 @@ use super::settings::{
     Settings,
 };
 use super::stop::Stop;
-use super::tower::{Before, Signal, Tower};
+use super::tower::{Signal, Tower};
 use super::{Ended, EngineError, Ports, asking, loss, room};
 use crate::domain::digest::Digest;
 use crate::domain::job::{CardId, EntityId, Job};
@@ -239,18 +239,7 @@ impl River {
         let (marks, marks_waiting) = mpsc::channel(MARKS_WAITING);
         let (signal_sender, signals) = mpsc::channel(settings.in_flight);
         let (request_sender, requests) = mpsc::channel(REQUESTS_AT_ONCE);
-        let last_beat = ports.ledger.last_beat().await?;
-        let called_until = last_beat.map(|beat| beat.plus(2 * BEAT_EVERY));
-        let loss = ports.ledger.loss().await?;
-        if let Some(loss) = &loss {
-            telemetry::LossWasAccepted {
-                by: &loss.by,
-                accepted_at: loss.accepted_at,
-                is_past: loss.is_past,
-            }
-            .emit();
-        }
-        let before = Before { called_until, loss };
+        let before = Before::read(&*ports.ledger).await?;
         let tower = Tower::new(ports, settings, stop, marks, signal_sender, before);
         let mut marking = JoinSet::new();
         marking.spawn(keep_marking(

@@ -6,15 +6,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::Ports;
+use super::beat::Before;
 use super::clock::Clocks;
 use super::loss::Forgotten;
 use super::outcomes::{self, Told};
 use super::pause::Gate;
-use super::ports::{Bank, Intent, Ledger, Loss, NewlyHeld, Sink};
+use super::ports::{Bank, Intent, Ledger, NewlyHeld, Sink};
 use super::settings::{ASKS_AT_ONCE, Settings};
 use super::stop::Stop;
 use crate::domain::job::{EntityId, Job};
@@ -44,14 +46,9 @@ pub(super) struct Tower {
     pub(super) forgotten: Option<Forgotten>,
     /// Until when an earlier process may have called the bank; none where there was none.
     pub(super) called_until: Option<Timestamp>,
-}
-
-/// What the ledger says of the time before this process.
-pub(super) struct Before {
-    /// Until when an earlier process may have called the bank.
-    pub(super) called_until: Option<Timestamp>,
-    /// A loss of the ledger that was accepted.
-    pub(super) loss: Option<Loss>,
+    /// And for how long no earlier process has surely called it when this one began, which was then; none where
+    /// no clock but the wall clock knows.
+    pub(super) surely_quiet: Option<(Duration, Moment)>,
 }
 
 impl Tower {
@@ -72,7 +69,8 @@ impl Tower {
         let bank_was_read = bank.time().is_some();
         let clocks = Arc::new(Clocks::new(clock, Arc::clone(&bank)));
         let gate = Gate::new(&settings, Arc::clone(&clocks), bank_was_read);
-        let forgotten = before.loss.map(|loss| Forgotten::new(&loss, clocks.now()));
+        let began = clocks.now();
+        let forgotten = before.loss.map(|loss| Forgotten::new(&loss, began));
         Arc::new(Self {
             bank,
             ledger,
@@ -91,6 +89,7 @@ impl Tower {
             stop,
             forgotten,
             called_until: before.called_until,
+            surely_quiet: before.surely_quiet.map(|quiet| (quiet, began)),
         })
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::rules::{self, Breach};
 use crate::domain::job::{CardId, EntityId, Job};
@@ -22,8 +23,9 @@ use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::Verdict;
 use crate::engine::ports::{
-    Answer, AskNote, AttemptNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError,
-    Letter, Loss, NewlyHeld, OpenJob, Origin, Settlement, Sight, Standing, StoredOutcome,
+    Answer, AskNote, AttemptNote, Begun, Control, HeldJob, Intent, JobRef, LastBeat, Ledger,
+    LedgerError, Letter, Loss, NewlyHeld, OpenJob, Origin, Settlement, Sight, Standing,
+    StoredOutcome,
 };
 
 /// A ledger that lives as long as its last clone.
@@ -59,7 +61,7 @@ struct Books {
     requests: Vec<(Request, Option<Answer>)>,
     /// The jobs held for each card, in their order, with the positions of their outcomes.
     holds: BTreeMap<CardId, VecDeque<(Intent, usize)>>,
-    beat: Option<Timestamp>,
+    beat: Option<(Timestamp, Instant)>,
     free_bytes: Option<u64>,
 }
 
@@ -562,12 +564,12 @@ impl Ledger for MemoryLedger {
     }
 
     async fn beat(&self, at: Timestamp) -> Result<(), LedgerError> {
-        self.books().beat = Some(at);
+        self.books().beat = Some((at, Instant::now()));
         Ok(())
     }
 
-    async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError> {
-        Ok(self.books().beat)
+    async fn last_beat(&self) -> Result<Option<LastBeat>, LedgerError> {
+        Ok(self.books().last_beat())
     }
 
     async fn unpublished(

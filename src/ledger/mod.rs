@@ -14,6 +14,7 @@
 //! untrue about money.
 
 mod anchor;
+mod boot;
 mod error;
 pub mod history;
 mod memory;

@@ -8,12 +8,15 @@
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::domain::time::Timestamp;
+
+/// The longest line that a dated file begins with: a name of a start of the machine and a number.
+const DATED_LINE_MAX_BYTES: u64 = 128;
 
 /// The path of a file beside this one: the same name with a suffix.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -193,26 +196,30 @@ pub(super) fn free_bytes(path: &Path) -> Option<u64> {
     Some(told.f_bavail.saturating_mul(told.f_frsize))
 }
 
-/// Dates a file, durably: a date alone may otherwise stay in memory for long.
-pub(super) fn date(path: &Path, at: Timestamp) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
+/// Dates a file, and begins it with this line, durably: a date alone may otherwise stay in memory for long.
+pub(super) fn date(path: &Path, at: Timestamp, line: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(line.as_bytes())?;
     let millis = u64::try_from(at.as_millis()).unwrap_or_default();
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))?;
     file.sync_all()
 }
 
-/// The date of a file; none where there is no such file.
-pub(super) fn dated(path: &Path) -> io::Result<Option<Timestamp>> {
-    let modified = match std::fs::metadata(path) {
-        Ok(metadata) => metadata.modified()?,
+/// The date of a file and what it begins with; none where there is no such file.
+pub(super) fn dated(path: &Path) -> io::Result<Option<(Timestamp, String)>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    let modified = file.metadata()?.modified()?;
+    let mut line = String::new();
+    file.take(DATED_LINE_MAX_BYTES).read_to_string(&mut line)?;
     let since = modified
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    Ok(Some(Timestamp::from_millis(millis)))
+    Ok(Some((Timestamp::from_millis(millis), line)))
 }
 
 /// Replaces a file's content at once: a new file, flushed, renamed over it, the name flushed too.

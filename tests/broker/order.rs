@@ -12,7 +12,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties, Consumer};
 
 use crate::support::node::shared;
-use crate::support::queues::Client;
+use crate::support::queues::{Client, Message};
+use crate::support::stage::{Stage, finals_of, jobs};
 
 const MESSAGES: u64 = 600;
 
@@ -35,6 +36,57 @@ impl Numbers {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).expect("31 bits fit") % limit
+    }
+}
+
+/// What another consumer has not answered comes back before the worker takes what came later.
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_worker_takes_nothing_while_what_another_took_may_come_back() {
+    const TAKEN: u16 = 30;
+    const JOBS: usize = 60;
+    const CARDS: usize = 3;
+    let stage = Stage::new(&shared().url(), "latency_ms=1");
+    stage.make_queues();
+    let client = stage.client().await;
+    stage.publish(&client, &jobs(JOBS, CARDS)).await;
+    let other = Connection::connect(&shared().url(), ConnectionProperties::default())
+        .await
+        .expect("a connection");
+    let channel = other.create_channel().await.expect("a channel");
+    let qos = BasicQosOptions::default();
+    channel.basic_qos(TAKEN, qos).await.expect("a prefetch");
+    let queue = stage.names.jobs_queue.clone();
+    let consuming = channel.basic_consume(
+        queue.as_str().into(),
+        "other".into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    let mut consumer = consuming.await.expect("a consumer");
+    for _ in 0..TAKEN {
+        next_of(&mut consumer).await;
+    }
+    let worker = stage.worker();
+    let told = async { while client.take(&stage.names.results_queue).await.is_none() {} };
+    let told = tokio::time::timeout(Duration::from_secs(2), told).await;
+    assert!(
+        told.is_err(),
+        "something was done before the rest came back"
+    );
+    std::mem::forget(consumer);
+    other.close(200, "gone".into()).await.expect("it closes");
+    let queue = &stage.names.results_queue;
+    let told = client
+        .take_until(queue, |all| finals_of(all).len() >= JOBS)
+        .await;
+    let (code, said) = worker.terminate();
+    assert_eq!(code, Some(143), "{said}");
+    for card in 0..CARDS {
+        let ends = told.iter().filter(|it| it.json()["final"] == true);
+        let names = ends.map(Message::entity_id);
+        let numbers = names.map(|name| name.trim_start_matches("J-").parse().expect("a number"));
+        let of_card: Vec<usize> = numbers.filter(|number| number % CARDS == card).collect();
+        assert!(of_card.is_sorted(), "{of_card:?}");
     }
 }
 

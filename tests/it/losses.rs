@@ -189,6 +189,42 @@ async fn f22_i1_an_older_copy_pays_nothing_twice_whatever_it_holds() {
     assert!(unpublished.is_empty());
 }
 
+/// What the copy calls its last sign of life says nothing about when the process died that is forgotten.
+#[tokio::test(start_paused = true)]
+async fn f22_i5_after_a_loss_a_ruling_waits_from_when_the_loss_was_accepted() {
+    let (world, ledger) = world().await;
+    let id = job("a", 1).entity_id;
+    let settle = || Wish::Settle {
+        entity_id: id.clone(),
+        ruling: Ruling::NotSent,
+        evidence: EvidenceText::parse("the bank's letter").expect("words"),
+    };
+    let attend = async || {
+        let asked = ledger.request(settle(), ana(), wall_now()).await;
+        asked.expect("memory");
+        let (_stopper, stop) = tanda::engine::stop::signal();
+        let attended = tanda::engine::attend(world.ports(), world.settings.clone(), stop).await;
+        attended.expect("it attends");
+    };
+    let is_over = async || {
+        let open = ledger.open_job(id.clone()).await.expect("memory");
+        open.is_none()
+    };
+    world.bank.hang();
+    let jobs = [job("a", 1)];
+    let run = tokio::time::timeout(MINUTE, world.run(&jobs)).await;
+    assert!(run.is_err(), "it is killed in the middle of the call");
+    world.bank.work_again();
+    let old = ledger.copy();
+    let_pass(HOUR).await;
+    ledger.lose_all_but(&old, ana(), wall_now());
+    attend().await;
+    assert!(!is_over().await, "too early");
+    let_pass(6 * MINUTE).await;
+    attend().await;
+    assert!(is_over().await, "nothing can arrive any more");
+}
+
 /// Killed at every step, then the ledger is lost, accepted, and the same jobs come again.
 #[tokio::test(start_paused = true)]
 async fn f23_i1_i5_a_kill_at_any_step_and_the_loss_of_the_ledger_pay_once() {

@@ -509,6 +509,21 @@ async fn i1_i5_after_a_crash_a_ruling_waits_from_the_last_sign_of_life() {
     assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
 }
 
+/// The wall clock is set forward between two processes, as at a start of the machine: what was sent just before is
+/// not taken for long ago.
+#[tokio::test(start_paused = true)]
+async fn i5_a_clock_set_forward_between_two_processes_lets_no_ruling_through_too_early() {
+    let world = left_in_doubt(Does::LoseRequest).await;
+    wall_jumps(Duration::from_secs(3_600));
+    ask(&world, settle("a", Ruling::NotSent)).await;
+    attend(&world).await;
+    assert_eq!(settled_status(&world, "a").await, None, "too early");
+    let_pass(Duration::from_secs(310)).await;
+    ask(&world, settle("a", Ruling::NotSent)).await;
+    attend(&world).await;
+    assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+}
+
 /// A task that panics records no attempt of these either: until then its calls may have gone out.
 #[tokio::test(start_paused = true)]
 async fn i1_i5_after_a_panic_a_ruling_waits_from_the_panic() {

@@ -17,9 +17,9 @@ use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::domain::verdict::{Deferral, Unclarity, UnclearCause, Verdict};
 use crate::engine::ports::{
-    Answer, AskNote, Back, Bank, Begun, Control, Delivery, HeldJob, Intent, JobRef, Ledger,
-    LedgerError, ListFault, Loss, NewlyHeld, Offer, OpenJob, Origin, Receipt, Settlement, Sight,
-    Sink, SinkError, Source, SourceError, StoredOutcome, UnreadableDelivery,
+    Answer, AskNote, Back, Bank, Begun, Control, Delivery, HeldJob, Intent, JobRef, LastBeat,
+    Ledger, LedgerError, ListFault, Loss, NewlyHeld, Offer, OpenJob, Origin, Receipt, Settlement,
+    Sight, Sink, SinkError, Source, SourceError, StoredOutcome, UnreadableDelivery,
 };
 
 /// Implements a port by its doors, and lists them. Each line has what the door does and how it is called;
@@ -92,7 +92,7 @@ doors! {
         Read [&self] first_begun_at(entity_id: EntityId) -> Result<Option<Moment>, LedgerError>;
         Read [&self] generations_of(entity_id: EntityId) -> Result<Vec<Job>, LedgerError>;
         Step [&self] beat(at: Timestamp) -> Result<(), LedgerError>;
-        Read [&self] last_beat() -> Result<Option<Timestamp>, LedgerError>;
+        Read [&self] last_beat() -> Result<Option<LastBeat>, LedgerError>;
         Read [&self] unpublished(origins: &'static [Origin], limit: usize) -> Result<Vec<StoredOutcome>, LedgerError>;
         Step [&self] mark_published(event_ids: Vec<EventId>, at: Timestamp) -> Result<(), LedgerError>;
         Read [&self] loss() -> Result<Option<Loss>, LedgerError>;

@@ -11,10 +11,9 @@
 use super::{Landing, Pilot, Step, is_cancel};
 use crate::domain::digest::Digest;
 use crate::domain::job::Job;
-use crate::domain::listing::Finding;
 use crate::domain::outcome::{DoubtReason, Outcome};
 use crate::domain::progress::{Event, Progress, Stage};
-use crate::domain::request::Ruling;
+use crate::domain::request::{RequestId, Ruling, Weighed};
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::EngineError;
 use crate::engine::asking::{self, Reading};
@@ -181,48 +180,49 @@ impl Pilot {
     /// What a person's order makes of what the list says. The list has the last word on what it
     /// shows.
     fn follow_order(&mut self, order: Order, reading: Reading) -> Event {
-        let found = match &reading.finding {
-            Finding::Found { .. } | Finding::FoundMore { .. } => true,
-            Finding::OtherContent
-            | Finding::Absent
-            | Finding::Ambiguous
-            | Finding::Unreadable
-            | Finding::Barred => false,
-        };
         match order.what {
-            What::Rule { ruling, .. } if found => {
+            What::Rule { request, ruling } => self.follow_ruling(order, request, ruling, reading),
+            What::AskNow | What::Cancel | What::LetGo(_) => {
+                let said = reading.finding.as_str();
+                order.reply(Reply::Done(format!(
+                    "the bank was asked; its list said: {said}"
+                )));
+                reading.asked(true)
+            }
+        }
+    }
+
+    fn follow_ruling(
+        &mut self,
+        order: Order,
+        request: RequestId,
+        ruling: Ruling,
+        reading: Reading,
+    ) -> Event {
+        let settle_delay = self.tower.settings.rules.asks.settle_delay();
+        let quiet = self.quiet.at(reading.began);
+        let declined = match ruling.weighed(&reading.finding, quiet, settle_delay) {
+            Weighed::Listed => {
                 let words = format!(
                     "the bank's list shows this job: it is succeeded by the bank's own word, not {} by \
                      yours",
                     ruling.as_str()
                 );
-                order.reply(match ruling {
-                    Ruling::Succeeded => Reply::Done(words),
-                    Ruling::NotSent => Reply::Declined(words),
-                });
-                reading.asked(true)
+                if ruling == Ruling::Succeeded {
+                    order.reply(Reply::Done(words));
+                    return reading.asked(true);
+                }
+                words
             }
-            What::Rule { .. } if order.reply.is_closed() => reading.asked(true),
-            What::Rule {
-                ruling: Ruling::NotSent,
-                ..
-            } if reading.finding == Finding::OtherContent => {
-                let words = "the bank's list shows this entity_id with another operation or amount: \
-                             something moved. Ask the bank what it was";
-                order.reply(Reply::Declined(words.to_owned()));
-                reading.asked(true)
-            }
-            What::Rule {
-                ruling: Ruling::NotSent,
-                ..
-            } if self.may_still_arrive(reading.began) => {
-                let words = "too early: what was sent last may still be executed. Look again when \
-                             the settle delay (engine.settle_delay_s) has passed since the last \
-                             attempt";
-                order.reply(Reply::Declined(words.to_owned()));
-                reading.asked(true)
-            }
-            What::Rule { request, ruling } => {
+            // Whoever asked was told meanwhile that nothing came of it.
+            _ if order.reply.is_closed() => return reading.asked(true),
+            Weighed::OtherMoved => "the bank's list shows this entity_id with another operation or amount: \
+                                    something moved. Ask the bank what it was"
+                .to_owned(),
+            Weighed::TooEarly => "too early: what was sent last may still be executed. Look again when the \
+                                  settle delay (engine.settle_delay_s) has passed since the last attempt"
+                .to_owned(),
+            Weighed::Counts => {
                 let answer = Answer {
                     accepted: true,
                     generation: Some(self.intent.generation),
@@ -235,21 +235,11 @@ impl Pilot {
                 };
                 self.ruled = Some((request, answer));
                 order.reply(Reply::OnRecord);
-                Event::Ruled(ruling)
+                return Event::Ruled(ruling);
             }
-            What::AskNow | What::Cancel | What::LetGo(_) => {
-                let said = reading.finding.as_str();
-                order.reply(Reply::Done(format!(
-                    "the bank was asked; its list said: {said}"
-                )));
-                reading.asked(true)
-            }
-        }
-    }
-
-    fn may_still_arrive(&self, now: Moment) -> bool {
-        let settle_delay = self.tower.settings.rules.asks.settle_delay();
-        self.quiet.at(now) < settle_delay
+        };
+        order.reply(Reply::Declined(declined));
+        reading.asked(true)
     }
 
     /// Asks whether the job was executed already, by an earlier generation or in a time that the ledger has
@@ -278,7 +268,7 @@ impl Pilot {
             let Some(reading) = self.read_list(&content, about.clone(), from).await? else {
                 return Ok(Step::Landed(Landing::Stopped));
             };
-            if let Finding::Found { .. } | Finding::FoundMore { .. } = reading.finding {
+            if reading.finding.is_find() {
                 // What moved is what is recorded: a copy with other content is then in conflict.
                 self.take_content(content);
                 proof = Some(reading);
@@ -286,7 +276,7 @@ impl Pilot {
             }
             if proof
                 .as_ref()
-                .is_none_or(|proof| proves_less(&reading, proof))
+                .is_none_or(|proof| reading.finding.proves_less(&proof.finding))
             {
                 proof = Some(reading);
             }
@@ -320,20 +310,5 @@ impl Pilot {
             () = self.tower.stop.asked() => Ok(None),
             reading = asking::ask(&self.tower, content, about, from) => reading.map(Some),
         }
-    }
-}
-
-/// Whether a reading, which found nothing, proves less than another: an absence proves most, and what
-/// shows that something moved weighs most.
-const fn proves_less(reading: &Reading, than: &Reading) -> bool {
-    weight(&reading.finding) > weight(&than.finding)
-}
-
-const fn weight(finding: &Finding) -> u8 {
-    match finding {
-        Finding::Absent => 0,
-        Finding::Ambiguous | Finding::Unreadable | Finding::Barred => 1,
-        Finding::OtherContent => 2,
-        Finding::Found { .. } | Finding::FoundMore { .. } => 3,
     }
 }

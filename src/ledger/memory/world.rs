@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use super::{Books, MemoryLedger};
 use crate::domain::request::Person;
 use crate::domain::time::Timestamp;
-use crate::engine::ports::{Answer, Loss};
+use crate::engine::ports::{Answer, LastBeat, Loss};
 
 impl MemoryLedger {
     /// Has so much room from now on, or no bound.
@@ -51,5 +51,14 @@ impl MemoryLedger {
         let books = self.books();
         let answers = books.requests.iter().map(|(_, answer)| answer.clone());
         answers.collect()
+    }
+}
+
+impl Books {
+    pub(super) fn last_beat(&self) -> Option<LastBeat> {
+        self.beat.map(|(at, counted)| LastBeat {
+            at,
+            surely_ago: Some(counted.elapsed()),
+        })
     }
 }

@@ -42,6 +42,7 @@ use self::desk::{Desk, Fate, Reader, Writer};
 pub use self::prune::{PrunePlace, PruneStep, Pruner};
 use self::trouble::Trouble;
 pub use self::visitor::Visitor;
+use super::boot::Boot;
 use super::error::{Forgotten, OpenError};
 use super::place;
 use crate::domain::job::{CardId, EntityId, Job};
@@ -50,8 +51,8 @@ use crate::domain::outcome::DoubtReason;
 use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::{Moment, Timestamp};
 use crate::engine::ports::{
-    Answer, AskNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, Loss, NewlyHeld,
-    OpenJob, Origin, Settlement, Sight, StoredOutcome,
+    Answer, AskNote, Begun, Control, HeldJob, Intent, JobRef, LastBeat, Ledger, LedgerError, Loss,
+    NewlyHeld, OpenJob, Origin, Settlement, Sight, StoredOutcome,
 };
 use crate::telemetry::metrics::OpenFigures;
 
@@ -289,13 +290,24 @@ impl Ledger for SqliteLedger {
 
     async fn beat(&self, at: Timestamp) -> Result<(), LedgerError> {
         let path = self.lock_path.clone();
-        let beat = move |_: &_| place::date(&path, at).map_err(Trouble::Beat);
+        let beat = move |_: &_| {
+            let line = Boot::now().map_or_else(String::new, |boot| boot.line());
+            place::date(&path, at, &line).map_err(Trouble::Beat)
+        };
         self.reads.call("leaving a sign of life", beat).await
     }
 
-    async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError> {
+    async fn last_beat(&self) -> Result<Option<LastBeat>, LedgerError> {
         let path = self.lock_path.clone();
-        let look = move |_: &_| place::dated(&path).map_err(Trouble::Beat);
+        let look = move |_: &_| {
+            let dated = place::dated(&path).map_err(Trouble::Beat)?;
+            Ok(dated.map(|(at, line)| LastBeat {
+                at,
+                surely_ago: Boot::now()
+                    .zip(Boot::parse(&line))
+                    .map(|(now, then)| now.surely_since(&then)),
+            }))
+        };
         self.reads.call("reading the last sign of life", look).await
     }
 

@@ -74,7 +74,8 @@ fn right() -> (Book, Value) {
         ..Book::default()
     };
     let moved = |second: u32| json!({"operations": [{"performed_at": at(second)}]});
-    (book, json!({"entities": {"A": moved(1), "B": moved(2)}}))
+    let entities = json!({"A": moved(1), "B": moved(2)});
+    (book, json!({"entities": entities, "key_collisions": 0}))
 }
 
 fn at(second: u32) -> String {
@@ -108,6 +109,14 @@ fn the_judge_of_the_crash_points_sees_every_wrong() {
     let mut swapped = report.clone();
     swapped["entities"]["A"]["operations"][0]["performed_at"] = at(9).into();
     has(&book, &swapped, "I7: A was applied after B");
+    let (mut excused, _) = right();
+    excused.unordered.insert("2".to_owned());
+    has(&excused, &swapped, "I7: A was applied after B");
+    excused.unordered.insert("1".to_owned());
+    assert_eq!(excused.faults(&swapped), Vec::<String>::new());
+    let mut collided = report.clone();
+    collided["key_collisions"] = 1.into();
+    has(&book, &collided, "I8: a key came with other bytes");
 
     let wrong = |change: &dyn Fn(&mut Book), words: &str| {
         let (mut book, report) = right();

@@ -22,7 +22,7 @@ use serde_json::Value;
 use tanda::engine::doors::{Kind as DoorKind, Place, Point};
 use tokio::task::block_in_place;
 
-use super::book::{Book, Kind, Sent};
+use super::book::{Book, Kind, Sent, Told};
 use super::scene::{FORGETFUL, MISSING, Scene, Size, first};
 use crate::support::node::{shared, url_at};
 use crate::support::proxy::Proxy;
@@ -41,6 +41,8 @@ const STOPS_AFTER: Duration = Duration::from_secs(3);
 const SURVEY_STOPS_AFTER: Duration = Duration::from_secs(5);
 /// After how long people ask once more for what has not come.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// How long a busy broker may take to show what was published to it.
+const DURABLE_MOST: Duration = Duration::from_secs(5);
 /// How often something is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// How often the ledger is looked at, which is a process of its own each time.
@@ -168,6 +170,19 @@ impl Drop for Worker {
     }
 }
 
+/// What came of a life.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Everything that is wrong.
+    pub(super) faults: Vec<String>,
+    /// Calls that the bank answered from its memory of keys.
+    pub(super) replays: u64,
+    /// Aborts of workers that had sent something again.
+    pub(super) aborts_amid_resends: usize,
+    /// Losses of the ledger in the middle of everything.
+    pub(super) losses_amid: usize,
+}
+
 /// The life of one ledger and one queue.
 pub(super) struct Life {
     stage: Stage,
@@ -179,6 +194,12 @@ pub(super) struct Life {
     batches: usize,
     /// What is put on the queue only once the bank is well.
     kept_back: Vec<Sent>,
+    /// How many messages there were when everything was over last.
+    over: usize,
+    /// Whether the last worker was aborted, and nothing has been settled since.
+    is_amid: bool,
+    aborts_amid_resends: usize,
+    losses_amid: usize,
     /// What happened, for whoever reads of a fault.
     story: Vec<String>,
 }
@@ -209,7 +230,11 @@ impl Life {
             book: Book::default(),
             batches: 0,
             kept_back: Vec::new(),
-            story: Vec::new(),
+            over: 0,
+            is_amid: false,
+            aborts_amid_resends: 0,
+            losses_amid: 0,
+            story: vec![format!("{scene:?}")],
         };
         if matches!(scene, Scene::People | Scene::Loss) {
             life.prove_the_list().await;
@@ -300,13 +325,29 @@ impl Life {
         self.book.sent.extend(all);
     }
 
-    /// Once everything is over, the ledger forgets at least the last batch, and a person accepts that.
+    /// The ledger forgets at least the last batch, and a person accepts that: after an abort in the middle
+    /// of everything, else once all is over.
     async fn lose(&mut self) {
-        self.settle().await;
+        let was_open = self.book.sent.iter().skip(self.over);
+        let was_open: Vec<_> = was_open
+            .filter(|sent| sent.kind == Kind::Good)
+            .cloned()
+            .collect();
+        // Nothing is known of what a person said before a loss: what they ruled must be over by then.
+        let is_ruled = |sent: &Sent| self.book.ruled.contains(&sent.entity_id);
+        let is_amid = self.is_amid && !was_open.iter().any(is_ruled);
+        if !is_amid {
+            self.settle().await;
+        }
+        self.look().await;
         let ledger = self.stage.desk.path("ledger.db");
         for remains in ["-wal", "-shm"] {
             let remains = self.stage.desk.path(&format!("ledger.db{remains}"));
-            assert!(!remains.exists(), "a worker that was stopped leaves none");
+            if is_amid {
+                std::fs::remove_file(remains).ok();
+            } else {
+                assert!(!remains.exists(), "a worker that was stopped leaves none");
+            }
         }
         std::fs::remove_file(&ledger).expect("the ledger");
         let is_deleted = self.book.losses.is_multiple_of(2);
@@ -319,11 +360,26 @@ impl Life {
         });
         self.copy_ledger();
         self.book.losses += 1;
-        self.story.push(if is_deleted {
-            "the ledger was deleted".to_owned()
+        let what = if is_deleted {
+            "the ledger was deleted"
         } else {
-            "an older copy of the ledger was put in its place".to_owned()
+            "an older copy of the ledger was put in its place"
+        };
+        self.story.push(if is_amid {
+            format!("{what}, in the middle")
+        } else {
+            what.to_owned()
         });
+        if is_amid {
+            self.losses_amid += 1;
+            let cards = was_open.iter().map(|sent| sent.card.clone());
+            self.book.unordered.extend(cards);
+            let once_more = was_open.into_iter().map(|sent| Sent {
+                kind: Kind::Copy,
+                ..sent
+            });
+            self.put_these(once_more.collect()).await;
+        }
     }
 
     /// Keeps a copy of the ledger, which nobody has open, for the next loss but one.
@@ -398,11 +454,12 @@ impl Life {
     }
 
     /// Lets a worker run until it reaches this point and crashes, or has done all there is; whether it
-    /// was reached. `stays` is whether one that survives it goes on until all is done.
+    /// was reached, and was what it is called. `stays` is whether one that survives it goes on until all is done.
     pub(super) async fn crash(&mut self, crash: &Crash, stays: bool) -> bool {
         self.put().await;
         let number = self.batches;
         self.set_faults(Some(crash)).await;
+        let heard_before = block_in_place(|| self.stage.bank.operations_heard());
         let mut worker = self.start(number, Some(&crash.orders()));
         if crash.is_amid(DoorKind::Publish) {
             self.slow_down_confirms(&mut worker).await;
@@ -417,9 +474,16 @@ impl Life {
             proxy.delay(Duration::ZERO);
         }
         let was_reached = self.hits(number, crash.point) >= crash.hit;
-        if was_reached && crash.how == How::Abort && crash.point.place == Place::During {
-            self.must_be_in_the_middle(crash).await;
+        let is_middle =
+            was_reached && crash.how == How::Abort && crash.point.place == Place::During;
+        if is_middle && crash.is_amid(DoorKind::Send) {
+            self.must_be_called(crash, number, heard_before);
         }
+        let was_made = if is_middle && crash.is_amid(DoorKind::Publish) {
+            self.is_published_unknown().await
+        } else {
+            was_reached
+        };
         let expected = match (was_reached, crash.how, crash.exit()) {
             (true, How::Abort, _) => (None, Some(SIGABRT)),
             (true, How::Error, Some(code)) => (Some(code), None),
@@ -431,32 +495,48 @@ impl Life {
             "{crash}, reached: {was_reached}: {}",
             worker.said()
         );
-        self.story.push(format!("{crash}, reached: {was_reached}"));
-        was_reached
+        self.story.push(format!("{crash}, made: {was_made}"));
+        self.is_amid = was_reached && crash.how == How::Abort;
+        let [begun, called] = ["ledger.begin.before", "bank.apply.before"]
+            .map(|name| self.hits(number, Point::parse(name).expect("a point")));
+        if self.is_amid && self.scene == Scene::Resends && called > begun {
+            self.aborts_amid_resends += 1;
+        }
+        was_made
     }
 
-    /// That what was begun has left the worker, and that the ledger does not know how it ended.
-    async fn must_be_in_the_middle(&mut self, crash: &Crash) {
-        if crash.is_amid(DoorKind::Send) {
-            let heard = block_in_place(|| self.stage.bank.operations_heard());
-            assert!(heard > 0, "C4: {crash}: no byte came to the bank");
-            return;
-        }
-        self.look().await;
+    /// C4: that what was begun has left the worker.
+    fn must_be_called(&self, crash: &Crash, number: usize, heard_before: u64) {
+        let heard = block_in_place(|| self.stage.bank.operations_heard()) - heard_before;
+        let answered = self.hits(number, answered());
+        assert!(
+            heard > answered,
+            "C4: {crash}: the bank heard {heard} calls and {answered} were answered: none was under way"
+        );
+    }
+
+    /// C7: whether something is published that the ledger does not know of. A broker that had not read it
+    /// when the worker was gone has lost it.
+    async fn is_published_unknown(&mut self) -> bool {
         let status = self.status();
         let unpublished = status.pointer("/unpublished_outcomes");
         let unpublished = unpublished.and_then(Value::as_array).into_iter().flatten();
-        let unpublished: Vec<_> = unpublished
-            .filter_map(|it| it["event_id"].as_str())
+        let unpublished: BTreeSet<_> = unpublished
+            .filter_map(|it| it.get("event_id")?.as_str())
             .collect();
-        let is_told = |event_id: &&str| {
-            let mut results = self.book.results.iter();
-            results.any(|told| told.event_id == **event_id)
-        };
-        assert!(
-            unpublished.iter().any(is_told),
-            "C7: {crash}: nothing is published that the ledger does not know of: {status}"
-        );
+        let is_unknown = |told: &Told| unpublished.contains(told.event_id.as_str());
+        let began = Instant::now();
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        self.look().await;
+        // A queue shows what has come only once it is durable.
+        while !self.book.results.iter().any(is_unknown) {
+            if began.elapsed() > DURABLE_MOST {
+                return false;
+            }
+            looks.tick().await;
+            self.look().await;
+        }
+        true
     }
 
     /// Lets a worker run with nothing in its way; what it reached.
@@ -473,7 +553,7 @@ impl Life {
     }
 
     async fn set_faults(&mut self, crash: Option<&Crash>) {
-        let mut faults = vec![format!("{FORGETFUL}{}", self.scene.faults())];
+        let mut faults = vec![format!("{}{}", self.scene.memory(), self.scene.faults())];
         if crash.is_some_and(|crash| crash.is_amid(DoorKind::Send)) {
             faults.push(format!("slow=100%,slow_ms={}", SLOW.as_millis()));
         }
@@ -521,7 +601,7 @@ impl Life {
             }
             self.look().await;
             let is_done = match self.scene {
-                Scene::Traffic => self.is_over().await,
+                Scene::Traffic | Scene::Resends => self.is_over().await,
                 Scene::Stopping => self.has_begun_enough(crash, number, began.elapsed()),
                 Scene::People => self.help(&mut people).await,
                 Scene::Loss => self.rule(&mut people).await,
@@ -694,11 +774,11 @@ impl Life {
     /// Lets workers run that do not crash, until all is over.
     pub(super) async fn settle(&mut self) {
         let faults = match self.scene {
-            Scene::Traffic | Scene::Stopping | Scene::Loss => "",
+            Scene::Traffic | Scene::Resends | Scene::Stopping | Scene::Loss => "",
             // What somebody else has moved under its name must not move once more.
             Scene::People => self.scene.faults(),
         };
-        let faults = format!("{FORGETFUL}{faults}");
+        let faults = format!("{}{faults}", self.scene.memory());
         block_in_place(|| self.stage.bank.set_faults(&faults));
         for round in 0..SETTLERS_MOST {
             let number = 1_000 + round;
@@ -708,6 +788,8 @@ impl Life {
             assert_eq!(status.code(), Some(143), "{}", self.told(&worker));
             self.look().await;
             if self.waiting().await == 0 {
+                self.over = self.book.sent.len();
+                self.is_amid = false;
                 return;
             }
         }
@@ -721,7 +803,7 @@ impl Life {
         loop {
             self.look().await;
             let is_over = match self.scene {
-                Scene::Traffic | Scene::Stopping => self.is_over().await,
+                Scene::Traffic | Scene::Resends | Scene::Stopping => self.is_over().await,
                 Scene::People => self.help(&mut people).await,
                 Scene::Loss => self.rule(&mut people).await,
             };
@@ -749,9 +831,10 @@ impl Life {
         )
     }
 
-    /// Everything that is wrong at the end. The broker forgets the queues.
-    pub(super) async fn end(self) -> Vec<String> {
+    /// What came of it at the end. The broker forgets the queues.
+    pub(super) async fn end(self) -> Ended {
         let report = block_in_place(|| self.stage.bank.report());
+        let replays = report.get("replays").and_then(Value::as_u64);
         let mut faults = self.book.faults(&report);
         let status = self.status();
         for pointer in [
@@ -784,10 +867,13 @@ impl Life {
             deleted.await.expect("it was there");
         }
         let story = self.story.join("; ");
-        faults
-            .iter()
-            .map(|fault| format!("{story}: {fault}"))
-            .collect()
+        let faults = faults.iter().map(|fault| format!("{story}: {fault}"));
+        Ended {
+            faults: faults.collect(),
+            replays: replays.expect("a count"),
+            aborts_amid_resends: self.aborts_amid_resends,
+            losses_amid: self.losses_amid,
+        }
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) const MISSING: u64 = 100_000_000;
 
 /// The bank remembers no key, ever: whatever is sent again without need is paid again.
 pub(super) const FORGETFUL: &str = "key_life_s=0";
+/// The bank remembers a key for as long as one is relied on, which is the resend window and a call at its
+/// end, and little longer: what is sent again later is paid again.
+const MINDFUL: &str = "key_life_s=10";
 
 /// What goes on around the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,12 +25,15 @@ pub(super) enum Scene {
     /// Jobs, copies, conflicts, what is no job, what the bank refuses; replies are lost and the bank has
     /// errors, so that cards are fenced and the ledger takes jobs over.
     Traffic,
+    /// The same, with a resend window, as users have it: without a clear answer the same is sent again, to a
+    /// bank that remembers its key.
+    Resends,
     /// The bank does not take the credential, and the worker is stopped with jobs begun and waiting.
     Stopping,
     /// People cancel, settle, reconcile and have jobs run again.
     People,
     /// The ledger is gone, or an older copy is in its place, and a person has accepted that; what it forgot
-    /// comes again among what is new.
+    /// comes again among what is new. After a worker that was aborted, that is in the middle of everything.
     Loss,
 }
 
@@ -42,12 +48,26 @@ pub(super) enum Size {
 }
 
 impl Scene {
-    pub(super) const ALL: [Self; 4] = [Self::Traffic, Self::Stopping, Self::People, Self::Loss];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Traffic,
+        Self::Resends,
+        Self::Stopping,
+        Self::People,
+        Self::Loss,
+    ];
 
-    /// What the bank deals while the worker crashes, besides [`FORGETFUL`].
+    /// How long the bank remembers a key.
+    pub(super) const fn memory(self) -> &'static str {
+        match self {
+            Self::Resends => MINDFUL,
+            Self::Traffic | Self::Stopping | Self::People | Self::Loss => FORGETFUL,
+        }
+    }
+
+    /// What the bank deals while the worker crashes, besides [`Self::memory`].
     pub(super) const fn faults(self) -> &'static str {
         match self {
-            Self::Traffic | Self::Loss => ",lost=35%,error=25%",
+            Self::Traffic | Self::Resends | Self::Loss => ",lost=35%,error=25%",
             Self::Stopping => ",unauthorized=100%",
             Self::People => ",error=100%",
         }
@@ -56,12 +76,12 @@ impl Scene {
     /// After how many crashes everything must be over.
     pub(super) const fn crashes_in_a_life(self, size: Size) -> usize {
         match (self, size) {
-            (Self::Traffic | Self::Stopping, _) => 8,
+            (Self::Traffic | Self::Resends | Self::Stopping, _) => 8,
             // Each leaves jobs that the bank has errors for: more than are called at once would look like an
             // outage, in which they are tried one by one.
             (Self::People, Size::Small) => 4,
             (Self::People, Size::Large) => 1,
-            // Before each loss everything must be over anyway.
+            // Before a loss everything must be over, unless the worker was aborted.
             (Self::Loss, _) => 3,
         }
     }
@@ -70,6 +90,13 @@ impl Scene {
     pub(super) const fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Traffic | Self::Loss => &[
+                ("TANDA_ENGINE__CONCURRENCY", "4"),
+                ("TANDA_AMQP__PREFETCH", "24"),
+            ],
+            Self::Resends => &[
+                ("TANDA_ENGINE__RESEND_WINDOW_S", "3"),
+                // No shorter than the window.
+                ("TANDA_ENGINE__HOLD_MAX_S", "3"),
                 ("TANDA_ENGINE__CONCURRENCY", "4"),
                 ("TANDA_AMQP__PREFETCH", "24"),
             ],
@@ -97,7 +124,7 @@ impl Scene {
         };
         let maker = Maker { batch };
         match self {
-            Self::Traffic => maker.traffic(times),
+            Self::Traffic | Self::Resends => maker.traffic(times),
             Self::Stopping => maker.stopping(if size == Size::Large { 24 } else { 8 }),
             Self::People => maker.people(if size == Size::Large { 10 } else { 2 }),
             Self::Loss => maker.loss(if size == Size::Large { 8 } else { 3 }),

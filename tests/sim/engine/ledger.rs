@@ -16,8 +16,8 @@ use tanda::domain::outcome::DoubtReason;
 use tanda::domain::request::{Person, Request, RequestId, Wish};
 use tanda::domain::time::{Moment, Timestamp};
 use tanda::engine::ports::{
-    Answer, AskNote, Begun, Control, HeldJob, Intent, JobRef, Ledger, LedgerError, Loss, NewlyHeld,
-    OpenJob, Origin, Settlement, Sight, StoredOutcome,
+    Answer, AskNote, Begun, Control, HeldJob, Intent, JobRef, LastBeat, Ledger, LedgerError, Loss,
+    NewlyHeld, OpenJob, Origin, Settlement, Sight, StoredOutcome,
 };
 use tanda::ledger::MemoryLedger;
 
@@ -380,7 +380,7 @@ impl Ledger for LedgerDoor {
         self.vault.books().beat(at).await
     }
 
-    async fn last_beat(&self) -> Result<Option<Timestamp>, LedgerError> {
+    async fn last_beat(&self) -> Result<Option<LastBeat>, LedgerError> {
         read!(self, "reading", self.vault.books().last_beat())
     }
 

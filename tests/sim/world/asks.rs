@@ -196,7 +196,7 @@ impl World {
         let content = self.flight_mut(job).content;
         let finding = self.finding(job, content, &list);
         // What a ledger that has forgotten finds is a name of its own that the list returns.
-        self.ledger.control |= self.ledger.is_lossy && is_find(&finding);
+        self.ledger.control |= self.ledger.is_lossy && finding.is_find();
         self.count_ask_after_person(job);
         if finding == Finding::Absent && list.is_ok() && self.ledger.control {
             let reading = AbsentFrom {
@@ -272,15 +272,15 @@ impl World {
             .filter(|content| *content != wanted)
             .collect();
         for content in earlier {
-            if is_find(&proof) {
+            if proof.is_find() {
                 break;
             }
             let finding = self.finding(job, content, list);
-            if is_find(&finding) {
+            if finding.is_find() {
                 // What moved is what is recorded.
                 self.flight_mut(job).content = content;
             }
-            if weight(&finding) > weight(&proof) {
+            if finding.proves_less(&proof) {
                 proof = finding;
             }
         }
@@ -330,19 +330,5 @@ impl World {
             let wait = self.plan.settle_ms / 5 + (self.now - self.process.started) / 4;
             self.process.control_due = Some((self.now + wait, job));
         }
-    }
-}
-
-pub(super) const fn is_find(finding: &Finding) -> bool {
-    matches!(finding, Finding::Found { .. } | Finding::FoundMore { .. })
-}
-
-/// Of readings that found nothing the one that proves less counts, as in the engine.
-const fn weight(finding: &Finding) -> u8 {
-    match finding {
-        Finding::Absent => 0,
-        Finding::Ambiguous | Finding::Unreadable | Finding::Barred => 1,
-        Finding::OtherContent => 2,
-        Finding::Found { .. } | Finding::FoundMore { .. } => 3,
     }
 }

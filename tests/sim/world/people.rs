@@ -1,13 +1,15 @@
 //! People: what they ask of the process, which stays on record until it is attended to.
 
+use std::time::Duration;
+
 use tanda::domain::listing::Finding;
 use tanda::domain::outcome::{Outcome, Status};
 use tanda::domain::progress::{Action, Event, Progress};
-use tanda::domain::request::Ruling;
+use tanda::domain::request::{Ruling, Weighed};
 use tanda::domain::time::Moment;
 
 use super::World;
-use super::asks::{Purpose, is_find};
+use super::asks::Purpose;
 use super::flight::{Doing, Flight};
 use crate::cast::{Content, GENERATIONS_MAX};
 use crate::mutant::Mutant;
@@ -112,23 +114,18 @@ impl World {
         finding: &Finding,
         began: Moment,
     ) -> bool {
-        if is_find(finding) {
-            return false;
-        }
-        if ruling == Ruling::Succeeded {
-            return true;
-        }
-        if *finding == Finding::OtherContent {
-            return false;
-        }
         let read_at = if self.mutant == Mutant::RulesByALateList {
             self.mono()
         } else {
             began.mono
         };
         let quiet = read_at.saturating_sub(self.flight_mut(job).quiet_since);
-        let may_still_arrive = quiet < self.rules.asks.settle_delay();
-        !may_still_arrive || self.mutant == Mutant::RulesTooEarly
+        let settle_delay = if self.mutant == Mutant::RulesTooEarly {
+            Duration::ZERO
+        } else {
+            self.rules.asks.settle_delay()
+        };
+        ruling.weighed(finding, quiet, settle_delay) == Weighed::Counts
     }
 
     pub(super) fn rule(&mut self, job: usize, ruling: Ruling) -> Result<(), Violation> {
