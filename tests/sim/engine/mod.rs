@@ -33,6 +33,8 @@ const SEEDS: u64 = 500;
 const SEEDS_FOR_ALL_TROUBLE: u64 = 2_000;
 /// Worlds that a thread takes at once.
 const CHUNK: u64 = 64;
+/// Worlds that run on one thread and then on two.
+const SEEDS_ON_BOTH: u64 = 200;
 /// Each planted fault must be caught within this many worlds.
 const SEEDS_TO_CATCH: u64 = 2_000;
 
@@ -104,20 +106,40 @@ fn i1_i2_i3_i4_i5_i6_i7_i8_i9_i11_i13_i14_hold_in_every_seeded_world_of_the_engi
     );
 }
 
-/// The same seed is the same world, to the letter: without that a replay shows another story.
+/// The same seed is the same world, to the letter, on whatever thread: without that a replay shows another
+/// story.
 #[test]
 fn a_seed_of_the_engine_replays_to_the_letter() {
     for seed in 0..100 {
-        let (one, other) = (
-            world::run(seed, Sabotage::None, true),
-            world::run(seed, Sabotage::None, true),
-        );
+        let one = world::run(seed, Sabotage::None, true);
+        let other = std::thread::spawn(move || world::run(seed, Sabotage::None, true));
+        let other = other.join().expect("a world does not panic");
         let pairs = one.story.iter().zip(&other.story);
         if let Some((one, other)) = pairs.into_iter().find(|(one, other)| one != other) {
             panic!("seed {seed}:\n{one}\n{other}");
         }
         assert!(one == other, "seed {seed}");
     }
+}
+
+/// Worlds that run beside each other, and after others on one thread, are those that run alone.
+#[test]
+fn threads_change_nothing_in_any_world_of_the_engine() {
+    let on = |threads| {
+        let some = Campaign {
+            from: 0,
+            seeds: SEEDS_ON_BOTH,
+            chunk: 8,
+            threads,
+            at_most: None,
+            most_broken: usize::MAX,
+        };
+        let report: Report<Figures, Violation> = some.run(|seed| world_of(seed, Sabotage::None));
+        (report.tally, report.broken)
+    };
+    let one = on(1);
+    assert_eq!(one.0.worlds, SEEDS_ON_BOTH);
+    assert_eq!(one, on(2));
 }
 
 /// Each planted fault is caught: the worlds are cruel enough, and the judges look.
