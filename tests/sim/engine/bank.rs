@@ -236,12 +236,10 @@ impl TheBank {
         has_moved || books.under_way.iter().any(may_move)
     }
 
-    /// Whether something is on its way under this name.
-    pub(super) fn may_still_move(&self, name: &str) -> bool {
+    /// Whether money has moved under this name by now, as the bank would tell a person.
+    pub(super) fn has_moved(&self, name: &str) -> bool {
         self.catch_up();
-        let books = lock(&self.books);
-        let arrives = |it: &Request| it.arrives_ms.is_some() && it.name == name;
-        books.under_way.iter().any(arrives)
+        lock(&self.books).times(name) > 0
     }
 
     /// Whether money moved by this generation of a job, or is about to.

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use tanda::domain::job::EntityId;
 use tanda::domain::key::Generation;
-use tanda::domain::outcome::Status;
+use tanda::domain::outcome::{RULED, Status};
 use tanda::engine::ports::{Ledger as _, Sight, Standing};
+use tanda::wire::outcome::OutcomeMessage;
 
 use super::bank::{Movement, TheBank};
 use super::fault::Fault;
@@ -98,9 +99,12 @@ impl Judged<'_> {
     /// What was told of each generation, against the books as they are by now.
     fn judge_told(&self) {
         for read in self.readers.told() {
-            let Some(name) = read.name.as_deref().filter(|_| !read.is_ruled) else {
+            let Some(name) = read.name.as_deref() else {
                 continue;
             };
+            if read.is_ruled && self.readers.person_erred(name, read.status) {
+                continue;
+            }
             let is_unmoved = matches!(read.status, Status::Rejected | Status::NotSent);
             if is_unmoved && self.bank.moved_by(name, read.generation) {
                 self.scene.violate("I5", || {
@@ -152,19 +156,17 @@ impl Judged<'_> {
                 .violate("I4", || format!("{name} is {status}, and nobody was told"));
         }
         let is_of_first = *generation == Generation::FIRST;
-        let was_ruled = self
-            .readers
-            .all()
-            .iter()
-            .any(|read| read.is_ruled && read.name.as_deref() == Some(name.as_str()));
+        let told = OutcomeMessage::decode(&outcome.body).expect("our own message");
+        let is_ruled = told.reason.as_deref() == Some(RULED);
+        let person_erred = is_ruled && self.readers.person_erred(&name, status);
         let is_succeeded = status == Status::Succeeded;
         // After a loss, what a forgotten generation paid is found under the name of the first.
-        if is_of_first && is_succeeded && !was_ruled && !self.bank.moved(&name) {
+        if is_of_first && is_succeeded && !person_erred && !self.bank.moved(&name) {
             self.scene
                 .violate("I14", || format!("{name} is {status}, and was not paid"));
         }
         // And what the first was refused stays true of it, whatever a forgotten one paid.
-        if is_of_first && !is_succeeded && !was_ruled && self.bank.moved_by(&name, 1) {
+        if is_of_first && !is_succeeded && !person_erred && self.bank.moved_by(&name, 1) {
             self.scene
                 .violate("I5", || format!("{name} is {status}, and was paid"));
         }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tanda::domain::job::{CardId, EntityId, Job};
@@ -40,6 +41,9 @@ struct Rack {
     /// What each ask said last, and whether the list had proven itself by then.
     asked: BTreeMap<EntityId, bool>,
     said_before_call: BTreeSet<EntityId>,
+    /// How often the list was asked about a generation since it came into doubt, and what it said last.
+    asks: BTreeMap<(EntityId, u32), (u32, &'static str)>,
+    was_lost: bool,
 }
 
 /// What is durable. Clones share it.
@@ -56,6 +60,10 @@ pub(super) fn ana() -> Person {
     Person::parse("Ana").expect("a name")
 }
 
+fn place(job: &JobRef) -> (EntityId, u32) {
+    (job.entity_id.clone(), job.generation.get())
+}
+
 impl Vault {
     pub(super) fn new(scene: Scene, plan: Arc<Plan>, sabotage: Sabotage) -> Self {
         Self {
@@ -69,6 +77,8 @@ impl Vault {
                 failed: false,
                 asked: BTreeMap::new(),
                 said_before_call: BTreeSet::new(),
+                asks: BTreeMap::new(),
+                was_lost: false,
             })),
         }
     }
@@ -123,6 +133,7 @@ impl Vault {
         rack.kept = kept;
         // A copy from before a loss knows nothing of what was done anew after it.
         rack.copy = None;
+        rack.was_lost = true;
         if self.sabotage == Sabotage::CopyIsNotAccepted {
             *lock(&self.books) = books.copy();
         } else {
@@ -183,6 +194,22 @@ impl LedgerDoor {
         LedgerError::new(doing, "an error of the disk")
     }
 
+    /// How much older the times that it gives back are than they should be: a fault that is planted.
+    fn age(&self) -> Duration {
+        let is_planted = self.vault.sabotage == Sabotage::WordsComeTooEarly;
+        let settle_ms = self.vault.plan.settle_ms;
+        Duration::from_millis(if is_planted { 10 * settle_ms } else { 0 })
+    }
+
+    fn aged(&self, mut open: OpenJob) -> OpenJob {
+        let age = self.age();
+        open.intent.at.wall = open.intent.at.wall.minus(age);
+        for attempt in &mut open.attempts {
+            attempt.ended = attempt.ended.minus(age);
+        }
+        open
+    }
+
     async fn read(&self, doing: &'static str) -> Result<(), LedgerError> {
         let (scene, vault) = (&self.vault.scene, &self.vault);
         scene.step(self.life).await;
@@ -197,6 +224,27 @@ impl LedgerDoor {
     fn is_durable<'a>(&self, outcomes: impl IntoIterator<Item = &'a StoredOutcome>) {
         let ids = outcomes.into_iter().map(|it| it.event_id);
         lock(&self.vault.rack).kept.durable.extend(ids);
+    }
+
+    /// A person comes last (I13): once all asks of the table are made; or the list shows something else under
+    /// this name; or it shows nothing of what may have been sent in a forgotten time.
+    fn judge_call(&self, job: &JobRef) {
+        let times = &self.vault.plan.settings.rules.asks;
+        let rack = lock(&self.vault.rack);
+        let asked = rack.asks.get(&place(job)).copied();
+        let (asks, finding) = asked.unwrap_or_default();
+        let is_at_once = match finding {
+            "other_content" => true,
+            "absent" => rack.was_lost,
+            _ => false,
+        };
+        drop(rack);
+        if times.offset(asks).is_some() && !is_at_once {
+            let name = &job.entity_id;
+            self.vault.scene.violate("I13", || {
+                format!("{name}: a person is called after {asks} asks, the last: {finding}")
+            });
+        }
     }
 
     fn forgets(&self, how: Sabotage) -> bool {
@@ -266,9 +314,18 @@ impl Ledger for LedgerDoor {
             let name = &settlement.intent.job.entity_id;
             format!("doubt {name} {}", reason.as_str())
         });
+        let job = JobRef {
+            entity_id: settlement.intent.job.entity_id.clone(),
+            generation: settlement.intent.generation,
+        };
+        lock(&self.vault.rack).asks.remove(&place(&job));
         let kept = self.vault.books().doubt(settlement, reason).await;
         self.is_durable(&kept);
-        self.after("doubting", kept).await
+        let kept = self.after("doubting", kept).await?;
+        if self.vault.sabotage == Sabotage::PersonComesFirst {
+            self.call_person(job).await?;
+        }
+        Ok(kept)
     }
 
     async fn hold(&self, held: Vec<NewlyHeld>) -> Result<Vec<StoredOutcome>, LedgerError> {
@@ -314,6 +371,7 @@ impl Ledger for LedgerDoor {
             .scene
             .tell(|| format!("person for {}", job.entity_id));
         self.vault.scene.count(|it| it.persons += 1);
+        self.judge_call(&job);
         {
             let mut rack = lock(&self.vault.rack);
             if rack.asked.get(&job.entity_id) == Some(&true) {
@@ -329,8 +387,14 @@ impl Ledger for LedgerDoor {
             .tell(|| format!("asked about {}: {}", job.entity_id, ask.finding));
         let has_proven = self.vault.books().control().await?.is_some();
         let says = has_proven && matches!(ask.finding, "absent" | "found" | "found_more");
-        let name = job.entity_id.clone();
-        lock(&self.vault.rack).asked.insert(name, says);
+        {
+            let mut rack = lock(&self.vault.rack);
+            rack.asked.insert(job.entity_id.clone(), says);
+            // One that failed is none of the table.
+            let counts = ask.finding != "unreadable";
+            let asked = rack.asks.entry(place(&job)).or_default();
+            *asked = (asked.0 + u32::from(counts), ask.finding);
+        }
         written!(self, "noting", self.vault.books().note_ask(job, ask))
     }
 
@@ -351,7 +415,8 @@ impl Ledger for LedgerDoor {
         after: Option<JobRef>,
         limit: usize,
     ) -> Result<Vec<OpenJob>, LedgerError> {
-        read!(self, "reading", self.vault.books().unsettled(after, limit))
+        let open = read!(self, "reading", self.vault.books().unsettled(after, limit))?;
+        Ok(open.into_iter().map(|it| self.aged(it)).collect())
     }
 
     async fn open_job(&self, entity_id: EntityId) -> Result<Option<OpenJob>, LedgerError> {
@@ -381,7 +446,12 @@ impl Ledger for LedgerDoor {
     }
 
     async fn last_beat(&self) -> Result<Option<LastBeat>, LedgerError> {
-        read!(self, "reading", self.vault.books().last_beat())
+        let beat = read!(self, "reading", self.vault.books().last_beat())?;
+        let age = self.age();
+        Ok(beat.map(|beat| LastBeat {
+            at: beat.at.minus(age),
+            surely_ago: beat.surely_ago.map(|ago| ago + age),
+        }))
     }
 
     async fn unpublished(

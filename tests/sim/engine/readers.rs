@@ -47,6 +47,8 @@ struct Rack {
     events: BTreeMap<EventId, Read>,
     kept: Kept,
     copy: Option<Kept>,
+    /// What people said of a job that was wrong when they said it.
+    erred: BTreeSet<(String, Status)>,
     full_until_ms: u64,
 }
 
@@ -88,6 +90,12 @@ impl Readers {
         let mut rack = lock(&self.rack);
         let copy = rack.copy.take().filter(|_| puts_copy_back);
         rack.kept = copy.unwrap_or_default();
+        // An intent that was withdrawn when its job was told to wait is open again in a copy, which numbers
+        // the doubt about it as it did before: only ends bind it.
+        rack.kept.last.retain(|_, (number, end)| {
+            *number = 0;
+            end.is_some()
+        });
     }
 
     pub(super) fn full(&self, for_ms: u64) {
@@ -103,8 +111,15 @@ impl Readers {
         lock(&self.rack).kept.told.contains(&event_id)
     }
 
-    pub(super) fn all(&self) -> Vec<Read> {
-        lock(&self.rack).events.values().cloned().collect()
+    pub(super) fn person_errs(&self, name: &str, status: Status) {
+        let said = (name.to_owned(), status);
+        lock(&self.rack).erred.insert(said);
+    }
+
+    /// Whether a person said this of a job, and it was wrong then.
+    pub(super) fn person_erred(&self, name: &str, status: Status) -> bool {
+        let said = (name.to_owned(), status);
+        lock(&self.rack).erred.contains(&said)
     }
 
     /// What was told by the ledger as it is.
@@ -211,10 +226,10 @@ impl Readers {
             .or(final_before);
         lock(&self.rack).kept.last.insert(place, (seq, ended));
         self.judge_ground(read, reason);
-        if read.is_ruled {
+        let moved = self.bank.moved_by(&name, generation);
+        if read.is_ruled && self.person_erred(&name, read.status) {
             return;
         }
-        let moved = self.bank.moved_by(&name, generation);
         if matches!(read.status, Status::Rejected | Status::NotSent) && moved {
             self.scene.violate("I5", || {
                 format!(
@@ -270,9 +285,9 @@ impl Readers {
     fn was_cancelled(&self, name: &str) -> bool {
         let now = self.scene.now();
         let past = self.plan.blows.iter().filter(|(at_ms, _)| *at_ms <= now);
-        let mut cancelled = past.filter_map(|(_, blow)| match blow {
-            Blow::Cancel(job) => self.plan.jobs.get(*job),
-            _ => None,
+        let mut cancelled = past.filter_map(|(_, blow)| {
+            let Blow::Cancel(job) = blow else { return None };
+            self.plan.jobs.get(*job)
         });
         cancelled.any(|job| job.entity_id.as_str() == name)
     }

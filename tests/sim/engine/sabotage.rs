@@ -43,10 +43,14 @@ pub(super) enum Sabotage {
     PaysAtALossWhatItRefused,
     /// The bank executes what it was sent when all is over.
     LateWhenAllIsOver,
+    /// After a restart a person's word is taken although something may still arrive.
+    WordsComeTooEarly,
+    /// A person is called before the list is asked.
+    PersonComesFirst,
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::NoKeyMemory,
         Self::LateBeyondTheSettleDelay,
         Self::ListHidesWhatItShowed,
@@ -66,5 +70,7 @@ impl Sabotage {
         Self::OldEndsAreToldAgain,
         Self::PaysAtALossWhatItRefused,
         Self::LateWhenAllIsOver,
+        Self::WordsComeTooEarly,
+        Self::PersonComesFirst,
     ];
 }

@@ -465,7 +465,10 @@ impl World {
                 let wish = Wish::Reconcile(job.map(|job| self.name(job)));
                 self.ask(wish).await;
             }
-            Blow::Rule { job, rightly } => self.rule(self.name(job), rightly).await,
+            Blow::Rule { job, rightly } => {
+                let entity_id = self.in_doubt(job).await;
+                self.rule(entity_id, rightly).await;
+            }
             Blow::Redrive(job) => self.redrive(self.name(job)).await,
             Blow::Pause(for_ms) => {
                 self.ask(Wish::Pause).await;
@@ -503,23 +506,35 @@ impl World {
         job.entity_id.clone()
     }
 
+    /// A job that is open, of which people speak more often than of others; where there is none, this one.
+    async fn in_doubt(&self, job: usize) -> EntityId {
+        let open = self.vault.books().unsettled(None, usize::MAX).await;
+        let open = open.expect("memory");
+        let speaks_of_it = !open.is_empty() && self.scene.draw(Chance::coin);
+        let at = if speaks_of_it { job % open.len() } else { 0 };
+        match open.get(at).filter(|_| speaks_of_it) {
+            Some(open) => open.intent.job.entity_id.clone(),
+            None => self.name(job),
+        }
+    }
+
     async fn ask(&self, wish: Wish) {
         self.scene.count(|it| it.requests += 1);
         let (books, now) = (self.vault.books(), self.scene.wall_now());
         books.request(wish, ana(), now).await.expect("memory");
     }
 
-    /// A person says what became of a job, and knows it, or errs.
+    /// A person says what became of a job by now, and knows it, or errs. What is still on its way nobody
+    /// knows of: that is for the engine to wait for.
     async fn rule(&self, entity_id: EntityId, rightly: bool) {
-        let moved = self.bank.moved(entity_id.as_str());
-        if self.bank.may_still_move(entity_id.as_str()) {
-            return;
-        }
-        let ruling = if moved == rightly {
-            Ruling::Succeeded
+        let (ruling, status) = if self.bank.has_moved(entity_id.as_str()) == rightly {
+            (Ruling::Succeeded, Status::Succeeded)
         } else {
-            Ruling::NotSent
+            (Ruling::NotSent, Status::NotSent)
         };
+        if !rightly {
+            self.readers.person_errs(entity_id.as_str(), status);
+        }
         let evidence = EvidenceText::parse("a letter of the bank").expect("a text");
         self.ask(Wish::Settle {
             entity_id,

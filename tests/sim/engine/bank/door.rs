@@ -131,10 +131,12 @@ impl BankDoor {
             });
         }
         if scene.strikes(Fault::Late) {
-            let late_ms = match self.bank.sabotage {
-                Sabotage::LateBeyondTheSettleDelay => 2 * plan.settle_ms,
-                Sabotage::LateWhenAllIsOver => NEVER_IN_THE_WORLD_MS,
-                _ => scene.up_to(plan.late_max_ms),
+            let late_ms = if self.bank.sabotage == Sabotage::LateBeyondTheSettleDelay {
+                2 * plan.settle_ms
+            } else if self.bank.sabotage == Sabotage::LateWhenAllIsOver {
+                NEVER_IN_THE_WORLD_MS
+            } else {
+                scene.up_to(plan.late_max_ms)
             };
             scene.count(|it| it.late_arrivals += 1);
             return Some(Fate {
