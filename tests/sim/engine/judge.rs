@@ -70,6 +70,10 @@ impl Judged<'_> {
         let rows: Vec<_> = rows.collect();
         for movement in movements.iter().filter(|it| it.generation == 1) {
             let name = movement.name.clone().unwrap_or_default();
+            // Whoever says too early that it moved lets the next of its card go.
+            if self.readers.person_erred(&name, Status::Succeeded) {
+                continue;
+            }
             let content = (
                 name.clone(),
                 movement.card_id.clone(),
