@@ -213,8 +213,9 @@ pub(super) fn dated(path: &Path) -> io::Result<Option<(Timestamp, String)>> {
         Err(error) => return Err(error),
     };
     let modified = file.metadata()?.modified()?;
-    let mut line = String::new();
-    file.take(DATED_LINE_MAX_BYTES).read_to_string(&mut line)?;
+    let mut line = Vec::new();
+    file.take(DATED_LINE_MAX_BYTES).read_to_end(&mut line)?;
+    let line = String::from_utf8_lossy(&line).into_owned();
     let since = modified
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -277,6 +278,23 @@ mod tests {
         assert_eq!(kind("/mnt/two words/tanda"), Some("cifs"));
         assert_eq!(kind("/over"), Some("fuse.sshfs"));
         assert_eq!(kind_of_mount("", Path::new("/")), None);
+    }
+
+    /// A flipped bit in the line must not keep the ledger from being opened: the next line replaces it.
+    #[test]
+    fn a_dated_file_is_read_whatever_it_begins_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lock");
+        assert_eq!(dated(&path).expect("no file is no fault"), None);
+        for content in [&b""[..], b"\xff\xfe 1\n", &[0; 4_096]] {
+            std::fs::write(&path, content).expect("a file");
+            dated(&path).expect("a date").expect("a file");
+        }
+        let at = Timestamp::from_millis(1_795_000_000_000);
+        date(&path, at, "a line\n").expect("dated");
+        let (read, line) = dated(&path).expect("a date").expect("a file");
+        assert_eq!(read, at);
+        assert!(line.starts_with("a line\n"), "{line:?}");
     }
 
     #[test]

@@ -7,9 +7,9 @@
 //! *What it refuses to know.* Network file systems: SQLite's log does not work there.
 //!
 //! [`open`]: what must be so before use. [`whole`]: whether nothing is damaged; [`log`]: in SQLite's log;
-//! [`checksum`]: in rows.
-//! [`schema`]: the tables. [`desk`]: the two threads. [`mod@write`] and [`read`]: the statements. [`holds`]: jobs taken over from their source. [`requests`]: what people ask. [`prune`] and
-//! [`tombstones`]: what gives way, and to what. [`visitor`]: other
+//! [`checksum`]: in rows. [`schema`]: the tables. [`desk`]: the two threads. [`mod@write`] and [`read`]: the
+//! statements. [`holds`]: jobs taken over from their source. [`requests`]: what people ask. [`prune`] and
+//! [`tombstones`]: what gives way, and to what. [`losses`] and [`accept`]: what was lost. [`visitor`]: other
 //! processes. [`verdict`]: verdicts in a column. [`trouble`]: what can go wrong.
 
 mod accept;
