@@ -489,6 +489,17 @@ async fn i5_a_ruling_counts_from_when_the_list_was_read_not_from_when_it_came() 
     assert_eq!(world.bank.applied()["a"], 1);
 }
 
+/// A person's word that `a` was not sent is too early now, and counts when the settle delay has passed.
+async fn counts_a_settle_delay_from_now(world: &World) {
+    ask(world, settle("a", Ruling::NotSent)).await;
+    attend(world).await;
+    assert_eq!(settled_status(world, "a").await, None, "too early");
+    let_pass(Duration::from_secs(310)).await;
+    ask(world, settle("a", Ruling::NotSent)).await;
+    attend(world).await;
+    assert_eq!(settled_status(world, "a").await, Some(Status::NotSent));
+}
+
 /// A process that resends for minutes and dies records no attempt of these: how long it lived says
 /// until when something may still arrive.
 #[tokio::test(start_paused = true)]
@@ -500,13 +511,7 @@ async fn i1_i5_after_a_crash_a_ruling_waits_from_the_last_sign_of_life() {
     let killed = tokio::time::timeout(Duration::from_secs(500), run).await;
     assert!(killed.is_err(), "it is killed in the middle");
     assert!(world.bank.calls_for("a").len() > 3);
-    ask(&world, settle("a", Ruling::NotSent)).await;
-    attend(&world).await;
-    assert_eq!(settled_status(&world, "a").await, None, "too early");
-    let_pass(Duration::from_secs(310)).await;
-    ask(&world, settle("a", Ruling::NotSent)).await;
-    attend(&world).await;
-    assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+    counts_a_settle_delay_from_now(&world).await;
 }
 
 /// The wall clock is set forward between two processes, as at a start of the machine: what was sent just before is
@@ -515,13 +520,7 @@ async fn i1_i5_after_a_crash_a_ruling_waits_from_the_last_sign_of_life() {
 async fn i5_a_clock_set_forward_between_two_processes_lets_no_ruling_through_too_early() {
     let world = left_in_doubt(Does::LoseRequest).await;
     wall_jumps(Duration::from_secs(3_600));
-    ask(&world, settle("a", Ruling::NotSent)).await;
-    attend(&world).await;
-    assert_eq!(settled_status(&world, "a").await, None, "too early");
-    let_pass(Duration::from_secs(310)).await;
-    ask(&world, settle("a", Ruling::NotSent)).await;
-    attend(&world).await;
-    assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
+    counts_a_settle_delay_from_now(&world).await;
 }
 
 /// A task that panics records no attempt of these either: until then its calls may have gone out.

@@ -23,29 +23,7 @@ use crate::ledger::history::{Held, HeldHistory, HeldLine};
 use crate::ledger::rules;
 
 static INSERT: LazyLock<String> = LazyLock::new(|| {
-    let values = [
-        "entity_id = ?1",
-        "generation = ?2",
-        "card_id = ?3",
-        "operation = ?4",
-        "amount_minor = ?5",
-        "currency = ?6",
-        "description = ?7",
-        "not_after = ?8",
-        "fingerprint = ?9",
-        "key = ?10",
-        "body_sha256 = ?11",
-        "origin = ?12",
-        "source = ?13",
-        "line = ?14",
-        "envelope = ?15",
-        "received_at = ?16",
-        "intent_at = ?17",
-        "intent_bank_at = ?18",
-        "again_by = ?19",
-        "outcome = ?20",
-        "place = ?21",
-    ];
+    let values = [&write::INTENT[..], &["outcome = ?20", "place = ?21"]].concat();
     HOLDS.insert(&values, "")
 });
 
@@ -104,14 +82,14 @@ fn insert(db: &Connection, held: &NewlyHeld, outcome: i64) -> Result<(), Trouble
         job.fingerprint().as_bytes(),
         intent.key.as_bytes(),
         intent.body_sha256.as_bytes(),
-        intent.origin.as_str(),
-        intent.source,
         intent.line.map(u64::cast_signed),
-        intent.envelope.encode(),
         intent.received_at.as_millis(),
         intent.at.wall.as_millis(),
         intent.at.bank.as_millis(),
+        intent.source,
         intent.again_by.as_ref().map(Person::as_str),
+        intent.origin.as_str(),
+        intent.envelope.encode(),
         outcome,
         place,
     ])?;

@@ -25,30 +25,30 @@ use crate::engine::ports::{
 };
 use crate::ledger::rules;
 
+/// The columns of an intent, in a row of its own and in one that is held, and the parameters that they are given.
+pub(super) const INTENT: [&str; 19] = [
+    "entity_id = ?1",
+    "generation = ?2",
+    "card_id = ?3",
+    "operation = ?4",
+    "amount_minor = ?5",
+    "currency = ?6",
+    "description = ?7",
+    "not_after = ?8",
+    "fingerprint = ?9",
+    "key = ?10",
+    "body_sha256 = ?11",
+    "line = ?12",
+    "received_at = ?13",
+    "intent_at = ?14",
+    "intent_bank_at = ?15",
+    "source = ?16",
+    "again_by = ?17",
+    "origin = ?18",
+    "envelope = ?19",
+];
 static INSERT_JOB: LazyLock<String> = LazyLock::new(|| {
-    let values = [
-        "entity_id = ?1",
-        "generation = ?2",
-        "card_id = ?3",
-        "operation = ?4",
-        "amount_minor = ?5",
-        "currency = ?6",
-        "description = ?7",
-        "not_after = ?8",
-        "fingerprint = ?9",
-        "key = ?10",
-        "body_sha256 = ?11",
-        "line = ?12",
-        "received_at = ?13",
-        "intent_at = ?14",
-        "intent_bank_at = ?15",
-        "person_needed = 0",
-        "source = ?16",
-        "again_by = ?17",
-        "origin = ?18",
-        "envelope = ?19",
-        "was_held = ?20",
-    ];
+    let values = [&INTENT[..], &["person_needed = 0", "was_held = ?20"]].concat();
     JOBS.insert(&values, "")
 });
 static BEGIN_AGAIN: LazyLock<String> = LazyLock::new(|| {
