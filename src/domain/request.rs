@@ -95,8 +95,8 @@ impl Ruling {
         Self::ALL.into_iter().find(|ruling| ruling.as_str() == text)
     }
 
-    /// What this word counts for, given what the list said of the job when it was read: nothing had been on its
-    /// way for `quiet` then, and what is on its way arrives within `settle_delay`.
+    /// What this word counts for, given what the list said of the job after it was given: nothing had been on its
+    /// way for `quiet` when it was, and what is on its way arrives within `settle_delay`.
     #[must_use]
     pub fn weighed(self, finding: &Finding, quiet: Duration, settle_delay: Duration) -> Weighed {
         match self {

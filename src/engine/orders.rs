@@ -5,10 +5,12 @@
 //! *What it refuses to know.* Who asked, and what is recorded of it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::request::{RequestId, Ruling};
+use crate::domain::time::{Moment, Timestamp};
 
 /// Whether a job's intent is durable, and whether its river wants to hear of it: nearly always nobody does.
 #[derive(Debug, Default)]
@@ -41,9 +43,30 @@ pub(super) enum What {
     /// Ask the bank now.
     AskNow,
     /// Settle it so, and answer this request in the same commit.
-    Rule { request: RequestId, ruling: Ruling },
+    Rule {
+        request: RequestId,
+        ruling: Ruling,
+        said: Said,
+    },
     /// Let go of it, if it is provably not executed.
     LetGo(LetGo),
+}
+
+/// When a person said something: what they know is not newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    /// By the wall clock of whoever wrote it down.
+    pub(super) at: Timestamp,
+    /// When this process heard of it.
+    pub(super) heard: Moment,
+}
+
+impl Said {
+    /// How long ago it was said: at least for as long as this process knows of it, whatever the wall clock was set
+    /// to.
+    pub(super) fn ago(self, now: Moment) -> Duration {
+        now.surely_since(self.heard).max(now.wall.since(self.at))
+    }
 }
 
 /// Why a flight lets go of a job that is still to be done.

@@ -17,7 +17,7 @@ use tanda::engine::stop::Stopper;
 use tanda::ledger::MemoryLedger;
 
 use crate::support::fuse::Fuse;
-use crate::support::judge::{Does, World, job, let_pass, wall_jumps};
+use crate::support::judge::{Does, World, job, let_pass, wall_jumps, wall_now};
 
 fn world() -> World {
     World::new(Arc::new(MemoryLedger::new()))
@@ -58,8 +58,7 @@ fn redrive(name: &str) -> Wish {
 }
 
 async fn ask(world: &World, wish: Wish) -> RequestId {
-    let at = Timestamp::from_millis(1_795_000_000_000);
-    let asked = world.ledger.request(wish, ana(), at).await;
+    let asked = world.ledger.request(wish, ana(), wall_now()).await;
     asked.expect("memory")
 }
 
@@ -487,6 +486,25 @@ async fn i5_a_ruling_counts_from_when_the_list_was_read_not_from_when_it_came() 
     assert_ne!(settled_status(&world, "a").await, Some(Status::NotSent));
     attend(&world).await;
     assert_eq!(world.bank.applied()["a"], 1);
+}
+
+/// A person says what is true by then. Where what moved later shows in no list under its name, only the time at
+/// which it was said tells that it may not be true any more.
+#[tokio::test(start_paused = true)]
+async fn i5_a_ruling_counts_from_when_it_was_said_not_from_when_it_was_heard() {
+    let world = left_in_doubt(Does::LoseRequest).await;
+    world.bank.forget_entity_ids();
+    // What is asked when the process begins goes on until the settle delay is over, and the person waits for it.
+    world.bank.list_takes(Duration::from_secs(301));
+    while_running(&world, &[], async {
+        let_pass(Duration::from_secs(30)).await;
+        ask(&world, settle("a", Ruling::NotSent)).await;
+        let_pass(Duration::from_secs(60)).await;
+        world.bank.arrive("a");
+        let_pass(Duration::from_secs(700)).await;
+    })
+    .await;
+    assert_eq!(settled_status(&world, "a").await, None, "too early");
 }
 
 /// A person's word that `a` was not sent is too early now, and counts when the settle delay has passed.

@@ -8,6 +8,8 @@
 //! *What it refuses to know.* When the list is asked and what its silence proves: that is
 //! [`progress`](crate::domain::progress).
 
+use std::time::Duration;
+
 use super::{Landing, Pilot, Step, is_cancel};
 use crate::domain::digest::Digest;
 use crate::domain::job::Job;
@@ -181,7 +183,16 @@ impl Pilot {
     /// shows.
     fn follow_order(&mut self, order: Order, reading: Reading) -> Event {
         match order.what {
-            What::Rule { request, ruling } => self.follow_ruling(order, request, ruling, reading),
+            What::Rule {
+                request,
+                ruling,
+                said,
+            } => {
+                // The list was read later, but it need not show what moved between: it may have lost the name.
+                let quiet = self.quiet.at(reading.began);
+                let quiet_then = quiet.saturating_sub(said.ago(reading.began));
+                self.follow_ruling(order, request, ruling, quiet_then, reading)
+            }
             What::AskNow | What::Cancel | What::LetGo(_) => {
                 let said = reading.finding.as_str();
                 order.reply(Reply::Done(format!(
@@ -197,10 +208,10 @@ impl Pilot {
         order: Order,
         request: RequestId,
         ruling: Ruling,
+        quiet: Duration,
         reading: Reading,
     ) -> Event {
         let settle_delay = self.tower.settings.rules.asks.settle_delay();
-        let quiet = self.quiet.at(reading.began);
         let declined = match ruling.weighed(&reading.finding, quiet, settle_delay) {
             Weighed::Listed => {
                 let words = format!(
@@ -219,8 +230,8 @@ impl Pilot {
             Weighed::OtherMoved => "the bank's list shows this entity_id with another operation or amount: \
                                     something moved. Ask the bank what it was"
                 .to_owned(),
-            Weighed::TooEarly => "too early: what was sent last may still be executed. Look again when the \
-                                  settle delay (engine.settle_delay_s) has passed since the last attempt"
+            Weighed::TooEarly => "too early: what was sent last could still be executed when you said so. Look \
+                                  again when the settle delay (engine.settle_delay_s) has passed since the last attempt"
                 .to_owned(),
             Weighed::Counts => {
                 let answer = Answer {

@@ -17,7 +17,7 @@ use crate::domain::outcome::Status;
 use crate::domain::request::{Person, Request, RequestId, Wish};
 use crate::domain::time::Timestamp;
 use crate::engine::EngineError;
-use crate::engine::orders::{Order, Reply, What};
+use crate::engine::orders::{Order, Reply, Said, What};
 use crate::engine::pause::{Hold, HoldKind};
 use crate::engine::ports::{Answer, LedgerError, Sight, Standing};
 use crate::engine::settings::{REQUESTS_AT_ONCE, REQUESTS_EVERY};
@@ -79,6 +79,10 @@ impl River {
                 let what = What::Rule {
                     request: request.id,
                     ruling,
+                    said: Said {
+                        at: request.at,
+                        heard: self.tower.clocks.now(),
+                    },
                 };
                 self.order_about_doubt(request, entity_id, what).await
             }
