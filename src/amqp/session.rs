@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use futures_core::Stream as _;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
 use tokio::time::Instant;
@@ -20,17 +18,11 @@ use tokio::time::Instant;
 use super::acks::Acks;
 use super::broker::{ANSWER_LIMIT, open_channel, within};
 use super::error::AmqpError;
-use crate::telemetry;
 
 /// The longest time for an acknowledgement to be written.
 const ACK_LIMIT: Duration = Duration::from_secs(5);
 /// An acknowledgement waits so long for others to go with it: only the prefetch feels it.
 const ACK_DELAY: Duration = Duration::from_millis(5);
-
-/// How long a consumer of before may still count: taking back takes a moment, more on a busy broker.
-const OTHERS_GONE_LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks whether it does.
-const OTHERS_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A channel and what was delivered on it.
 pub(super) struct Session {
@@ -118,13 +110,8 @@ impl Session {
         within(ANSWER_LIMIT, "giving back", closed).await
     }
 
-    /// Takes messages of this queue, once whoever took some before has none of them any more.
-    ///
-    /// The lock and a connection end before the queue has taken back what was delivered on it: whoever
-    /// consumes in between gets what comes later first (measured, `scripts/kill-worker` on a busy machine). A
-    /// consumer that counts no more has had its messages put back in the same step.
+    /// Takes messages of this queue; the first once whoever took some before has none of them any more.
     pub(super) async fn consume(&mut self, queue: &str, prefetch: u16) -> Result<(), AmqpError> {
-        self.let_others_go(queue).await?;
         let set = self.channel.basic_qos(prefetch, BasicQosOptions::default());
         within(ANSWER_LIMIT, "setting the prefetch", set).await?;
         let consuming = self.channel.basic_consume(
@@ -137,31 +124,6 @@ impl Session {
         self.consumer = Some(within(ANSWER_LIMIT, &doing, consuming).await?);
         self.prefetch = prefetch;
         Ok(())
-    }
-
-    /// Waits until nobody consumes this queue, but not for ever: on a node that is away, the broker has put
-    /// its messages back, and counts it all the same.
-    async fn let_others_go(&self, queue: &str) -> Result<(), AmqpError> {
-        let doing = format!("looking who consumes {queue}");
-        let options = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let until = Instant::now() + OTHERS_GONE_LIMIT;
-        loop {
-            let looked = self
-                .channel
-                .queue_declare(queue.into(), options, FieldTable::default());
-            let others = within(ANSWER_LIMIT, &doing, looked).await?.consumer_count();
-            if others == 0 {
-                return Ok(());
-            }
-            if Instant::now() >= until {
-                telemetry::OthersConsume { queue, others }.emit();
-                return Ok(());
-            }
-            tokio::time::sleep(OTHERS_LOOK_EVERY).await;
-        }
     }
 
     /// Hands over nothing more; what was taken can still be answered. The consumer is not cancelled: the

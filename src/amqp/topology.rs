@@ -23,6 +23,10 @@ const DELIVERY_LIMIT_KEY: &str = "delivery_limit";
 /// A net only: every crash of a worker counts, for innocent messages too. Messages that come back keep
 /// their order only in a queue that has a limit (measured).
 const DELIVERY_LIMIT: i64 = 1_000;
+/// Messages go to one consumer at a time, and to the next only once what that one left is back in its order. Nothing
+/// else keeps a connection that is about to die from consuming after the lock has changed hands (measured,
+/// `scripts/kill-worker` on a busy machine).
+const ONE_CONSUMER: &str = "x-single-active-consumer";
 
 /// The names of queues and exchanges.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +86,8 @@ pub enum Argument {
     Text(String),
     /// A whole number.
     Number(i64),
+    /// Yes, or no.
+    Flag(bool),
 }
 
 /// An exchange that there must be.
@@ -145,6 +151,7 @@ impl Topology {
             key,
         };
         let of_jobs = vec![
+            (ONE_CONSUMER, Argument::Flag(true)),
             ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
             ("x-dead-letter-exchange", text(&names.dead_exchange)),
             ("x-dead-letter-routing-key", text(DELIVERY_LIMIT_KEY)),
@@ -321,6 +328,7 @@ async fn look_at_queue(
         let value = match argument {
             Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
             Argument::Number(number) => AMQPValue::LongLongInt(*number),
+            Argument::Flag(is_set) => AMQPValue::Boolean(*is_set),
         };
         arguments.insert((*name).into(), value);
     }

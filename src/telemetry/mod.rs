@@ -466,27 +466,6 @@ impl BrokerLost<'_> {
     }
 }
 
-/// Somebody else takes jobs from our queue, and does not go.
-#[derive(Debug)]
-pub struct OthersConsume<'a> {
-    /// The queue.
-    pub queue: &'a str,
-    /// How many consumers it has beside ours.
-    pub others: u32,
-}
-
-impl OthersConsume<'_> {
-    /// Logs it.
-    pub fn emit(&self) {
-        warn!(
-            queue = self.queue,
-            consumers = self.others,
-            "somebody else takes jobs from this queue, or a node of the broker is away: jobs of one card may move in \
-             another order than they came. Nothing is paid twice. Stop whatever else consumes it"
-        );
-    }
-}
-
 /// A connection to RabbitMQ stands.
 #[derive(Debug)]
 pub struct BrokerFound {

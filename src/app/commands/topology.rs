@@ -100,6 +100,7 @@ fn value(argument: &Argument) -> Value {
     match argument {
         Argument::Text(text) => text.as_str().into(),
         Argument::Number(number) => (*number).into(),
+        Argument::Flag(is_set) => (*is_set).into(),
     }
 }
 
