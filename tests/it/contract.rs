@@ -4,7 +4,7 @@
     reason = "an index that is not there is a failed test"
 )]
 
-mod holds;
+pub(crate) mod holds;
 pub(crate) mod samples;
 
 use std::slice;
@@ -136,7 +136,7 @@ async fn standing(ledger: &dyn Ledger, name: &str) -> Standing {
     }
 }
 
-async fn open_jobs(ledger: &dyn Ledger) -> Vec<OpenJob> {
+pub(crate) async fn open_jobs(ledger: &dyn Ledger) -> Vec<OpenJob> {
     ledger.unsettled(None, 1_000).await.expect("open jobs")
 }
 

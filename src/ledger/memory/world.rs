@@ -29,9 +29,7 @@ impl MemoryLedger {
     /// which an anchor would have kept.
     pub fn lose_all_but(&self, copy: &Self, by: Person, accepted_at: Timestamp) {
         let mut left = copy.books().clone();
-        for job in &mut left.jobs {
-            job.released = false;
-        }
+        left.doubt_what_was_released();
         let mut books = self.books();
         *books = Books {
             control: books.control.take().or(left.control),
@@ -55,6 +53,19 @@ impl MemoryLedger {
 }
 
 impl Books {
+    /// It may have been sent in the forgotten time: it is in doubt, and held no more.
+    fn doubt_what_was_released(&mut self) {
+        let released = self.jobs.iter().enumerate().filter(|(_, job)| job.released);
+        let released: Vec<_> = released.map(|(position, _)| position).collect();
+        for position in released {
+            let intent = self.job_mut(position).intent.clone();
+            let was_held = self.end_hold(&intent.job.entity_id, intent.generation);
+            let job = self.job_mut(position);
+            job.released = false;
+            job.was_held |= was_held;
+        }
+    }
+
     pub(super) fn last_beat(&self) -> Option<LastBeat> {
         self.beat.map(|(at, counted)| LastBeat {
             at,

@@ -20,7 +20,7 @@ static NOTE_ARRIVAL: LazyLock<String> =
     LazyLock::new(|| ARRIVALS.insert(&["entity_id = ?1"], "ON CONFLICT DO NOTHING"));
 
 /// Puts a loss on record. What was proven not executed before the forgotten time may have been sent in it:
-/// it is in doubt again.
+/// it is in doubt again, and where it was held, not held any more.
 pub(super) fn accept(
     db: &Connection,
     by: &Person,
@@ -37,8 +37,15 @@ pub(super) fn accept(
         &LOSSES.insert(&values, ""),
         params![at.as_millis(), by.as_str(), forgotten],
     )?;
+    let is_held = "was_held = max(was_held, EXISTS (SELECT 1 FROM holds WHERE \
+                   holds.entity_id = jobs.entity_id AND holds.generation = jobs.generation))";
     let released = "WHERE released IS NOT NULL AND final_outcome IS NULL";
-    db.execute(&JOBS.update(&["released = NULL"], released), [])?;
+    db.execute(&JOBS.update(&[is_held, "released = NULL"], released), [])?;
+    db.execute(
+        "DELETE FROM holds WHERE (entity_id, generation) IN (SELECT entity_id, generation FROM jobs \
+         WHERE final_outcome IS NULL AND released IS NULL)",
+        [],
+    )?;
     db.execute("DELETE FROM arrivals", [])?;
     Ok(())
 }

@@ -155,6 +155,34 @@ pub(super) async fn i7_a_release_and_a_takeover_are_one(ledger: &dyn Ledger) {
     assert_eq!(next(ledger, &card(1)).await.as_deref(), Some("A"));
 }
 
+/// An intent is withdrawn, and its job taken over with the reason.
+pub(crate) async fn release_and_hold(ledger: &dyn Ledger, intent: Intent) {
+    ledger.begin(intent.clone()).await.expect("begun");
+    let taken = NewlyHeld {
+        released: Some("no_connection"),
+        ..first(held(&intent))
+    };
+    hold(ledger, vec![taken]).await;
+}
+
+/// What was taken over so and may have been sent in a forgotten time is in doubt, and held no more.
+pub(crate) async fn is_in_doubt_after_having_been_held(ledger: &dyn Ledger) {
+    let open = open_jobs(ledger).await;
+    let marks: Vec<_> = open.iter().map(|open| open.was_held).collect();
+    assert_eq!(marks, [true], "the next outcome has the second number");
+    let held = ledger.held_count().await.expect("a count");
+    assert_eq!(held, 0, "a job whose intent stands is not held");
+}
+
+#[tokio::test]
+async fn f22_i4_an_older_copy_in_memory_holds_nothing_that_is_in_doubt() {
+    let ledger = MemoryLedger::new();
+    release_and_hold(&ledger, intent("A")).await;
+    let old = ledger.copy();
+    ledger.lose_all_but(&old, ana(), Timestamp::from_millis(0));
+    is_in_doubt_after_having_been_held(&ledger).await;
+}
+
 /// A held job that ends at its turn without having begun is over, and held no more.
 pub(super) async fn a_held_job_may_end_at_its_turn(ledger: &dyn Ledger) {
     let [one, two] = ["A", "B"].map(|name| on_card(name, 1));

@@ -9,8 +9,9 @@ use tanda::engine::ports::{Control, Ledger as _, Sight, Standing};
 use tanda::ledger::{Accepted, Binding, Forgotten, OpenError, SqliteLedger};
 
 use super::{NAME, open, refusal, sequence, used};
-use crate::contract::binding;
+use crate::contract::holds::{is_in_doubt_after_having_been_held, release_and_hold};
 use crate::contract::samples::{id, intent, reference, settlement};
+use crate::contract::{binding, open_jobs};
 
 fn ana() -> Person {
     Person::parse("Ana").expect("a name")
@@ -84,6 +85,27 @@ async fn f22_an_older_copy_is_used_again_by_a_persons_word_and_says_so() {
     let ledger = open(dir.path()).expect("opened");
     let loss = ledger.loss().await.expect("read").expect("a loss");
     assert!(loss.is_past);
+}
+
+#[tokio::test]
+async fn f22_i4_an_older_copy_holds_nothing_that_is_in_doubt() {
+    let dir = used().await;
+    let path = dir.path().join(NAME);
+    let ledger = open(dir.path()).expect("opened");
+    for open in open_jobs(&ledger).await {
+        let over = settlement(&open.intent, Status::Succeeded);
+        ledger.settle(over).await.expect("settled");
+    }
+    release_and_hold(&ledger, intent("held")).await;
+    ledger.close().await.expect("closed");
+    let yesterday = std::fs::read(&path).expect("the file");
+    let ledger = open(dir.path()).expect("opened");
+    ledger.begin(intent("held")).await.expect("begun");
+    ledger.close().await.expect("closed");
+    std::fs::write(&path, yesterday).expect("the older copy");
+    accept(dir.path()).expect("accepted");
+    let ledger = open(dir.path()).expect("opened");
+    is_in_doubt_after_having_been_held(&ledger).await;
 }
 
 #[tokio::test]
