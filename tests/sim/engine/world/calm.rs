@@ -6,6 +6,7 @@
 //! *What it refuses to know.* What happened before.
 
 use tanda::domain::request::Wish;
+use tanda::engine::PauseCause;
 use tanda::engine::ports::{Ledger as _, OpenJob, Origin};
 
 use super::{Event, Process, World};
@@ -45,6 +46,10 @@ impl World {
         let open = books.unsettled(None, usize::MAX).await.expect("memory");
         if self.waits_for_nobody() {
             self.decide(&open).await;
+        }
+        if self.is_refused_by_all() {
+            // Rows that are to be refused: else each waits half an hour for its trial.
+            self.ask(Wish::Resume).await;
         }
         let is_settled = open.is_empty()
             && self.offers.len() == 0
@@ -93,6 +98,14 @@ impl World {
             self.change_turns();
         }
         self.after(self.plan.settle_ms.max(500), Event::Look);
+    }
+
+    fn is_refused_by_all(&self) -> bool {
+        let pause = self
+            .process
+            .as_ref()
+            .and_then(|it| it.pauses.borrow().clone());
+        pause.is_some_and(|pause| matches!(pause.cause, PauseCause::MassRefusal { .. }))
     }
 
     fn last_put_ms(&self) -> u64 {
