@@ -49,7 +49,7 @@ async fn a_file_goes_over_the_queue_in_its_order_and_is_paid_once() {
         said(&queued)
     );
     let client = stage.client().await;
-    let messages = client.drain(&stage.names.jobs_queue).await;
+    let messages = client.drain_jobs(&stage.names.jobs_queue).await;
     assert_eq!(messages.len(), 600);
     for numbers in by_card(&messages).values() {
         assert!(numbers.is_sorted(), "I7: {numbers:?}");
@@ -94,7 +94,7 @@ async fn i7_a_queue_that_takes_no_more_has_no_gap_in_any_card() {
     );
     node.ctl(&["clear_policy", queue]);
     let client = stage.client().await;
-    let messages = client.drain(queue).await;
+    let messages = client.drain_jobs(queue).await;
     assert!(messages.len() >= 200, "{}", messages.len());
     for numbers in by_card(&messages).values() {
         let first = numbers[0] / 50 * 50;
@@ -120,7 +120,7 @@ async fn a_broker_that_is_killed_in_the_middle_has_what_was_said_to_be_there() {
         .spawn()
         .expect("it starts");
     let queue = &stage.names.jobs_queue;
-    while client.take(queue).await.is_none() {}
+    while client.count(queue).await == 0 {}
     node.kill_at_once();
     let ended = enqueueing.wait_with_output().expect("it ends");
     exits(&ended, 8);
@@ -132,7 +132,7 @@ async fn a_broker_that_is_killed_in_the_middle_has_what_was_said_to_be_there() {
     assert!(known < 10_000, "{told}");
     node.boot();
     let client = stage.client().await;
-    let there = 1 + client.drain(queue).await.len();
+    let there = client.drain_jobs(queue).await.len();
     assert!(there >= known, "{there}: {told}");
 }
 

@@ -1,9 +1,14 @@
 //! Queues as producers and consumers have them.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::AMQPValue;
+use futures_core::Stream as _;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::Value;
 
@@ -50,7 +55,7 @@ impl Message {
 
 /// A producer and a consumer.
 pub(crate) struct Client {
-    _connection: Connection,
+    connection: Connection,
     pub(crate) channel: Channel,
 }
 
@@ -65,7 +70,7 @@ impl Client {
             .await
             .expect("confirms");
         Self {
-            _connection: connection,
+            connection,
             channel,
         }
     }
@@ -108,6 +113,45 @@ impl Client {
             properties: got.delivery.properties.clone(),
             body: got.delivery.data.clone(),
         })
+    }
+
+    /// How many messages are there to be taken.
+    pub(crate) async fn count(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let found = self
+            .channel
+            .queue_declare(queue.into(), options, FieldTable::default());
+        found.await.expect("the queue is there").message_count()
+    }
+
+    /// Takes everything that is there of a queue of jobs, which can only be consumed.
+    pub(crate) async fn drain_jobs(&self, queue: &str) -> Vec<Message> {
+        let channel = self.connection.create_channel().await.expect("a channel");
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            ..BasicConsumeOptions::default()
+        };
+        let left = self.count(queue).await;
+        let consuming =
+            channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        let mut consumer = consuming.await.expect("a consumer");
+        let mut all = Vec::new();
+        for _ in 0..left {
+            let next = std::future::poll_fn(|context| Pin::new(&mut consumer).poll_next(context));
+            let next = tokio::time::timeout(super::PATIENCE, next).await;
+            let delivery = next.expect("in time").expect("one more").expect("whole");
+            all.push(Message {
+                key: delivery.routing_key.as_str().to_owned(),
+                properties: delivery.properties,
+                body: delivery.data,
+            });
+        }
+        let closed = channel.close(200, "taken".into());
+        closed.await.expect("it closes");
+        all
     }
 
     /// Takes everything that is there.
