@@ -47,10 +47,8 @@ impl World {
         if self.waits_for_nobody() {
             self.decide(&open).await;
         }
-        if self.is_refused_by_all() {
-            // Rows that are to be refused: else each waits half an hour for its trial.
-            self.ask(Wish::Resume).await;
-        }
+        let requests = books.open_requests(None, 1).await.expect("memory");
+        let is_asked = !requests.is_empty();
         let is_settled = open.is_empty()
             && self.offers.len() == 0
             && books.held_count().await.expect("memory") == 0
@@ -59,15 +57,15 @@ impl World {
                 .await
                 .expect("memory")
                 .is_empty()
-            && books
-                .open_requests(None, 1)
-                .await
-                .expect("memory")
-                .is_empty();
+            && !is_asked;
         let is_read = self.file_is_read || self.plan.rows.is_empty();
+        if !is_asked && !(is_settled && is_read) && self.is_refused_by_all() {
+            // Rows that are to be refused: else each waits half an hour for its trial.
+            self.ask(Wish::Resume).await;
+        }
         if is_settled && is_read && self.scene.now() > self.last_put_ms() {
-            let is_asked = |it: &Process| it.asked_to_stop;
-            if !self.process.as_ref().is_some_and(is_asked) {
+            let stops = |it: &Process| it.asked_to_stop;
+            if !self.process.as_ref().is_some_and(stops) {
                 self.ask_to_stop();
             }
             self.over = self.process.is_none();
