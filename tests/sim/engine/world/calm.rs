@@ -59,11 +59,12 @@ impl World {
                 .is_empty()
             && !is_asked;
         let is_read = self.file_is_read || self.plan.rows.is_empty();
-        if !is_asked && !(is_settled && is_read) && self.is_refused_by_all() {
+        let is_done = is_settled && is_read;
+        if !is_done && !is_asked && self.is_refused_by_all() {
             // Rows that are to be refused: else each waits half an hour for its trial.
             self.ask(Wish::Resume).await;
         }
-        if is_settled && is_read && self.scene.now() > self.last_put_ms() {
+        if is_done && self.scene.now() > self.last_put_ms() {
             let stops = |it: &Process| it.asked_to_stop;
             if !self.process.as_ref().is_some_and(stops) {
                 self.ask_to_stop();
@@ -86,7 +87,7 @@ impl World {
                      delivered {delivered:?}, pause {pause:?}"
                 )
             });
-        } else if self.over || is_settled && is_read {
+        } else if self.over || is_done {
             // It ends by itself.
         } else if self.process.is_none() {
             if self.waits_for_nobody() {
