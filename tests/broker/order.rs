@@ -1,10 +1,8 @@
 //! What RabbitMQ does with the order of messages that come back: what I7 rests on.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures_core::Stream as _;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, QueueDeclareOptions,
 };
@@ -13,13 +11,10 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer
 
 use crate::support::node::{shared, url_at};
 use crate::support::proxy::Proxy;
-use crate::support::queues::{Client, Message};
+use crate::support::queues::{Client, Message, next_of};
 use crate::support::stage::{Stage, finals_of, jobs};
 
 const MESSAGES: u64 = 600;
-
-/// Far above what a node needs to hand over a message that is ready.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug)]
 enum Ends {
@@ -109,15 +104,6 @@ async fn declare(client: &Client, queue: &str) {
         .queue_declare(queue.into(), options, arguments)
         .await;
     declared.expect("a queue");
-}
-
-async fn next_of(consumer: &mut Consumer) -> lapin::message::Delivery {
-    let next = std::future::poll_fn(|context| Pin::new(&mut *consumer).poll_next(context));
-    let delivery = tokio::time::timeout(PATIENCE, next).await;
-    delivery
-        .expect("a message in time")
-        .expect("a consumer that lives")
-        .expect("a delivery")
 }
 
 /// A connection with a channel on it that consumes: at once, or as soon as those before it have ended.

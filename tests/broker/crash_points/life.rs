@@ -891,13 +891,13 @@ impl Life {
     }
 }
 
-/// Runs commands beside each other, as many people would; how they ended.
 /// Whether a loss was not accepted because there is none.
 fn forgot_nothing(accepted: &Output) -> bool {
     accepted.status.code() == Some(2)
         && String::from_utf8_lossy(&accepted.stderr).contains("has forgotten nothing")
 }
 
+/// Runs commands beside each other, as many people would; how they ended.
 fn run_at_once(commands: impl Iterator<Item = Command>) -> Vec<ExitStatus> {
     let started = commands.map(|mut command| command.spawn().expect("the program starts"));
     let started: Vec<_> = started.collect();

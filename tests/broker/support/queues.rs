@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_core::Stream as _;
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 use serde_json::Value;
 
 /// A message as it was found.
@@ -51,6 +52,16 @@ impl Message {
             other => panic!("{name}: {other:?}"),
         }
     }
+}
+
+/// What a consumer gets next; fails where that takes too long.
+pub(crate) async fn next_of(consumer: &mut Consumer) -> Delivery {
+    let next = std::future::poll_fn(|context| Pin::new(&mut *consumer).poll_next(context));
+    let delivery = tokio::time::timeout(super::PATIENCE, next).await;
+    delivery
+        .expect("a message in time")
+        .expect("a consumer that lives")
+        .expect("a delivery")
 }
 
 /// A producer and a consumer.
@@ -140,9 +151,7 @@ impl Client {
         let mut consumer = consuming.await.expect("a consumer");
         let mut all = Vec::new();
         for _ in 0..left {
-            let next = std::future::poll_fn(|context| Pin::new(&mut consumer).poll_next(context));
-            let next = tokio::time::timeout(super::PATIENCE, next).await;
-            let delivery = next.expect("in time").expect("one more").expect("whole");
+            let delivery = next_of(&mut consumer).await;
             all.push(Message {
                 key: delivery.routing_key.as_str().to_owned(),
                 properties: delivery.properties,
