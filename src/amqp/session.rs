@@ -110,7 +110,8 @@ impl Session {
         within(ANSWER_LIMIT, "giving back", closed).await
     }
 
-    /// Takes messages of this queue; the first once whoever took some before has none of them any more.
+    /// Takes messages of this queue. Where it has a single active consumer, as ours has, the first comes once
+    /// whoever took some before has none of them any more.
     pub(super) async fn consume(&mut self, queue: &str, prefetch: u16) -> Result<(), AmqpError> {
         let set = self.channel.basic_qos(prefetch, BasicQosOptions::default());
         within(ANSWER_LIMIT, "setting the prefetch", set).await?;

@@ -231,7 +231,8 @@ impl Pilot {
                                     something moved. Ask the bank what it was"
                 .to_owned(),
             Weighed::TooEarly => "too early: what was sent last could still be executed when you said so. Look \
-                                  again when the settle delay (engine.settle_delay_s) has passed since the last attempt"
+                                  again when the settle delay (engine.settle_delay_s) has passed since the last \
+                                  attempt, and say it again if it is still so"
                 .to_owned(),
             Weighed::Counts => {
                 let answer = Answer {
