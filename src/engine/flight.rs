@@ -9,14 +9,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::EngineError;
 use super::loss::Doubtful;
 use super::orders::{BeginMark, LetGo, Order, Orders, Reply, What};
 use super::outcomes::{self, Told};
 use super::pause::Pass;
-use super::ports::{Answer, AttemptNote, Begun, Intent, JobRef, OpenJob, Settlement};
+use super::ports::{
+    Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement, Sight,
+};
 use super::publish::{Published, publish};
 use super::receipts::Receipts;
 use super::settings::POISON_PANICS;
@@ -62,6 +64,8 @@ pub(super) struct Flight {
     pub(super) receipts: Arc<Receipts>,
     pub(super) orders: Orders,
     pub(super) mark: Arc<BeginMark>,
+    /// Where others may hold its lane beside it: what lets one of them call at a time.
+    pub(super) card_calls: Option<Arc<Semaphore>>,
 }
 
 /// Where a flight begins.
@@ -163,6 +167,12 @@ enum Step {
     Landed(Landing),
 }
 
+/// The right to call, from a job's turn until the call has ended.
+struct Turn {
+    permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    pass: Pass,
+}
+
 /// The hands of a flight: it does what the rules say and keeps what the record needs.
 #[expect(
     clippy::struct_excessive_bools,
@@ -175,8 +185,8 @@ struct Pilot {
     body: Vec<u8>,
     /// Attempts not yet on record.
     notes: Vec<AttemptNote>,
-    /// The right to call, from its turn until the call.
-    turn: Option<(OwnedSemaphorePermit, Pass)>,
+    turn: Option<Turn>,
+    card_calls: Option<Arc<Semaphore>>,
     answers_at_previous_attempt: Option<u64>,
     orders: Orders,
     mark: Arc<BeginMark>,
@@ -208,6 +218,7 @@ impl Pilot {
             receipts,
             orders,
             mark,
+            card_calls,
         } = flight;
         let now = tower.clocks.now();
         let body = wire::bank::request_body(&intent.job);
@@ -222,6 +233,7 @@ impl Pilot {
             body,
             notes: Vec::new(),
             turn: None,
+            card_calls,
             answers_at_previous_attempt: None,
             orders,
             mark,
@@ -237,7 +249,18 @@ impl Pilot {
             tower,
         };
         let progress = Progress::new(key, not_after);
-        let (progress, action) = match start {
+        let (progress, action) = pilot.begin(start, progress, now)?;
+        Ok((pilot, progress, action))
+    }
+
+    /// Where its rules begin.
+    fn begin(
+        &mut self,
+        start: Start,
+        progress: Progress,
+        now: Moment,
+    ) -> Result<(Progress, Action), EngineError> {
+        Ok(match start {
             Start::Fresh {
                 panics,
                 cancelled,
@@ -251,7 +274,7 @@ impl Pilot {
                 };
                 match doubtful {
                     None => begun(progress, now),
-                    Some(doubtful) => pilot.begin_after_loss(progress, doubtful, now)?,
+                    Some(doubtful) => self.begin_after_loss(progress, doubtful, now)?,
                 }
             }
             Start::Again { again, doubtful } => match doubtful {
@@ -262,15 +285,14 @@ impl Pilot {
                         Some(reason) => progress.closing(reason),
                         None => progress,
                     };
-                    pilot.begin_after_loss(progress, doubtful, now)?
+                    self.begin_after_loss(progress, doubtful, now)?
                 }
             },
             Start::Recovered { open, left_by } => {
-                let event = pilot.recover(&open, left_by, now);
-                advance(&pilot.tower.settings.rules, progress, event)?
+                let event = self.recover(&open, left_by, now);
+                advance(&self.tower.settings.rules, progress, event)?
             }
-        };
-        Ok((pilot, progress, action))
+        })
     }
 
     /// A job that may have been sent in a forgotten time: as long as what was sent then may not be listed
@@ -402,8 +424,10 @@ impl Pilot {
             Action::Ask { at } => self.ask(progress, at).await?,
             Action::Prove => self.prove().await?,
             Action::Settle(outcome) => self.settle(progress, outcome).await?,
-            // One that was told to wait has an end of its own.
-            Action::GiveBack if self.was_held => self.settle(progress, Outcome::NotProven).await?,
+            // What this generation was told, or began, has an end of its own.
+            Action::GiveBack if self.was_held || self.is_on_record().await? => {
+                self.settle(progress, Outcome::NotProven).await?
+            }
             Action::GiveBack => Step::Landed(Landing::Declined),
             Action::Keep => unreachable!("orders are read only while a flight waits"),
         })
@@ -423,14 +447,18 @@ impl Pilot {
         }
         let tower = Arc::clone(&self.tower);
         let card_id = self.intent.job.card_id.clone();
+        let card_calls = self.card_calls.clone();
         let turn = async {
             if not_before.is_some() {
                 tower.clocks.sleep_until_some(not_before).await;
             }
-            let permit = Arc::clone(&tower.call_permits).acquire_owned().await;
-            let permit = permit.expect("the semaphore is never closed");
+            let of_card = match card_calls {
+                Some(card_calls) => Some(permit_of(card_calls).await),
+                None => None,
+            };
+            let permits = (permit_of(Arc::clone(&tower.call_permits)).await, of_card);
             let pass = tower.gate.pass(&card_id).await;
-            (permit, pass)
+            Turn { permits, pass }
         };
         tokio::pin!(turn);
         loop {
@@ -512,8 +540,18 @@ impl Pilot {
         }
     }
 
+    /// Whether the ledger knows this generation: it was begun before, and its intent withdrawn.
+    async fn is_on_record(&self) -> Result<bool, LedgerError> {
+        let entity_id = self.intent.job.entity_id.clone();
+        let sights = self.tower.ledger.look(vec![entity_id]).await?;
+        Ok(sights.first().is_some_and(|sight| match sight {
+            Sight::Known { generation, .. } => *generation == self.intent.generation,
+            Sight::Unknown | Sight::Cancelled => false,
+        }))
+    }
+
     async fn call(&mut self, number: u32) -> Step {
-        let (permit, pass) = self
+        let Turn { permits, pass } = self
             .turn
             .take()
             .expect("the rules call only at a job's turn");
@@ -531,7 +569,7 @@ impl Pilot {
         drop(under_way);
         let ended = tower.clocks.now();
         self.quiet = Quiet::from(ended);
-        drop(permit);
+        drop(permits);
         telemetry::AttemptEnded {
             entity_id: &self.intent.job.entity_id,
             number,
@@ -620,6 +658,11 @@ impl Pilot {
     async fn tell(&self, signal: Signal) {
         drop(self.tower.signals.send(signal).await);
     }
+}
+
+async fn permit_of(calls: Arc<Semaphore>) -> OwnedSemaphorePermit {
+    let permit = calls.acquire_owned().await;
+    permit.expect("the semaphore is never closed")
 }
 
 fn begun(progress: Progress, at: Moment) -> (Progress, Action) {

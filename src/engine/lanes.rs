@@ -8,6 +8,9 @@
 //! *What it refuses to know.* What a job does while it holds its lane, and how the ledger holds one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use crate::domain::job::{CardId, EntityId};
 
@@ -30,6 +33,8 @@ struct Lane {
     held: bool,
     /// Takeovers that are not yet told: what the ledger has must not begin before.
     untold: usize,
+    /// Lets one call at a time, where more than one may hold it.
+    calls: Option<Arc<Semaphore>>,
 }
 
 /// How far whoever holds a lane has come.
@@ -123,6 +128,16 @@ impl Lanes {
             .or_default()
             .holders
             .insert(entity_id.clone());
+    }
+
+    /// What lets one of those that hold this lane call at a time: after a loss of the ledger, several jobs of a
+    /// card may have been sent in the time that it has forgotten.
+    pub(super) fn calls_of_holders(&mut self, card_id: &CardId) -> Arc<Semaphore> {
+        let lane = self.lanes.entry(card_id.clone()).or_default();
+        let calls = lane
+            .calls
+            .get_or_insert_with(|| Arc::new(Semaphore::new(1)));
+        Arc::clone(calls)
     }
 
     /// The job that holds this lane has a durable intent. Whether what waits behind it is to go to the

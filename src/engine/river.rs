@@ -450,10 +450,14 @@ impl River {
             // Nothing else may come that would ask.
             taken.mark.awaited();
         }
-        let intent = match &start {
-            Start::Recovered { open, .. } => open.intent.clone(),
+        let (intent, card_calls) = match &start {
+            Start::Recovered { open, .. } => {
+                let card_calls = self.lanes.calls_of_holders(&taken.job.card_id);
+                (open.intent.clone(), Some(card_calls))
+            }
             Start::Fresh { .. } | Start::Again { .. } => {
-                taken.intent(&self.tower.settings.namespace, self.tower.clocks.now())
+                let (namespace, now) = (&self.tower.settings.namespace, self.tower.clocks.now());
+                (taken.intent(namespace, now), None)
             }
         };
         let flight = Flight {
@@ -463,6 +467,7 @@ impl River {
             start,
             receipts: Arc::clone(&taken.receipts),
             mark: Arc::clone(&taken.mark),
+            card_calls,
         };
         let task = self.flying.spawn(fly(Arc::clone(&self.tower), flight));
         self.by_task.insert(task.id(), entity_id.clone());

@@ -141,6 +141,30 @@ async fn i1_a_job_is_run_again_only_after_proof() {
     assert_eq!(office.world.bank.applied()["a"], 1);
 }
 
+/// Begun, deferred, and taken back in a long pause, it is proven anew before it goes on. Where that cannot be
+/// done it has an end, for no queue brings it again; and it can be run once more.
+#[tokio::test(start_paused = true)]
+async fn i13_what_was_begun_again_and_cannot_be_proven_anew_has_an_end() {
+    let office = refused_once().await;
+    let bank = &office.world.bank;
+    bank.otherwise(Does::RefuseCredential);
+    let worker = office.start();
+    let request = office.ask(redrive("a", 2)).await;
+    while bank.calls_for("a").len() < 2 {
+        let_pass(Duration::from_millis(1)).await;
+    }
+    bank.fail_reading(ListFault::NotAuthorized);
+    answered(&office, request, HOUR).await;
+    assert_eq!(ended(&office, "a").await, (2, Some(Status::NotSent)));
+    bank.read_again();
+    bank.otherwise(Does::Apply);
+    let request = office.ask(redrive("a", 3)).await;
+    answered(&office, request, HOUR).await;
+    worker.stop().await;
+    assert_eq!(ended(&office, "a").await, (3, Some(Status::Succeeded)));
+    assert_eq!(bank.applied()["a"], 1);
+}
+
 /// What the list shows moved after all: that is told, and nothing is sent.
 #[tokio::test(start_paused = true)]
 async fn i1_what_the_list_shows_is_not_run_again_from_the_dead_letters() {

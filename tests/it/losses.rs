@@ -11,7 +11,7 @@ use tanda::engine::ports::{Ledger as _, Origin};
 use tanda::ledger::MemoryLedger;
 
 use crate::support::fuse::Fuse;
-use crate::support::judge::{Does, World, job, let_pass, wall_now};
+use crate::support::judge::{CALL_TAKES, Does, World, job, let_pass, wall_now};
 use crate::support::queue::Office;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -187,6 +187,41 @@ async fn f22_i1_an_older_copy_pays_nothing_twice_whatever_it_holds() {
     }
     let unpublished = ledger.unpublished(&Origin::ALL, 9).await.expect("memory");
     assert!(unpublished.is_empty());
+}
+
+/// Several jobs of a card may have been sent in the forgotten time: each is asked about, and they are called
+/// one at a time.
+#[tokio::test(start_paused = true)]
+async fn f22_i7_what_an_older_copy_has_open_of_one_card_is_called_one_at_a_time() {
+    let (mut world, ledger) = world().await;
+    world.settings.rules.resend_window = Duration::ZERO;
+    let of_card = [job("a", 1), job("b", 1), job("c", 1)];
+    // What was given back, on record as not executed, does not keep the next of its card from beginning.
+    for job in &of_card {
+        let name = job.entity_id.as_str();
+        world.bank.script(name, &[Does::RateLimit; 99]);
+        let is_called = async {
+            while world.bank.calls_for(name).is_empty() {
+                let_pass(CALL_TAKES).await;
+            }
+        };
+        world
+            .while_running(std::slice::from_ref(job), is_called)
+            .await;
+        world.bank.script(name, &[]);
+    }
+    ledger.lose_all_but(&ledger.copy(), ana(), wall_now());
+    let before = world.bank.calls().len();
+    world.run(&of_card).await;
+    let calls = world.bank.calls().split_off(before);
+    assert_eq!(calls.len(), of_card.len());
+    for (one, next) in calls.iter().zip(&calls[1..]) {
+        let apart = next.at - one.at;
+        assert!(apart >= CALL_TAKES, "I7: {one:?} and {next:?}");
+    }
+    for (name, times) in world.bank.applied() {
+        assert_eq!(times, 1, "I1: {name}");
+    }
 }
 
 /// What the copy calls its last sign of life says nothing about when the process died that is forgotten.

@@ -12,8 +12,6 @@ use tanda::domain::request::{EvidenceText, Person, RequestId, Ruling, Wish};
 use tanda::domain::time::Timestamp;
 use tanda::engine::Ended;
 use tanda::engine::ports::{Answer, Control, JobRef, ListFault, Sight, Standing};
-use tanda::engine::settings::Ending;
-use tanda::engine::stop::Stopper;
 use tanda::ledger::MemoryLedger;
 
 use crate::support::fuse::Fuse;
@@ -87,23 +85,6 @@ async fn attend(world: &World) {
         .expect("the engine attends");
 }
 
-/// A run that goes on until it is stopped, with something done meanwhile.
-async fn while_running<T>(world: &World, jobs: &[Job], meanwhile: impl Future<Output = T>) -> T {
-    let mut settings = world.settings.clone();
-    settings.ending = Ending::WhenStopped;
-    let (stopper, stop): (Stopper, _) = tanda::engine::stop::signal();
-    let (pauses, _) = tokio::sync::watch::channel(None);
-    let run = tanda::engine::run(world.ports(), settings, world.source(jobs), stop, &pauses);
-    let meanwhile = async {
-        let value = meanwhile.await;
-        stopper.ask();
-        value
-    };
-    let (ended, value) = tokio::join!(run, meanwhile);
-    assert_eq!(ended.expect("the engine runs"), Ended::Stopped);
-    value
-}
-
 /// Waits, on the paused clock, until the owner has answered.
 async fn answered(world: &World, request: RequestId) {
     while is_open(world, request).await {
@@ -140,7 +121,9 @@ async fn a_job_cancelled_while_it_waits_is_not_sent_and_one_at_the_bank_is_told_
         let late = ask(&world, Wish::Cancel(id("first"))).await;
         answered(&world, late).await;
     };
-    while_running(&world, &[job("first", 1), job("second", 1)], cancel).await;
+    world
+        .while_running(&[job("first", 1), job("second", 1)], cancel)
+        .await;
     assert_eq!(world.sink.statuses("first"), [Status::Succeeded]);
     assert_eq!(world.sink.statuses("second"), [Status::NotSent]);
     assert_eq!(world.bank.calls_for("second").len(), 0);
@@ -163,7 +146,7 @@ async fn i5_a_job_cancelled_after_an_unclear_attempt_is_not_sent_only_after_proo
                 let_pass(Duration::from_secs(1)).await;
             }
         };
-        while_running(&world, &[job("a", 1)], cancel).await;
+        world.while_running(&[job("a", 1)], cancel).await;
         assert_eq!(world.sink.statuses("a"), [Status::InDoubt, ends]);
         let applied = world.bank.applied().get("a").copied().unwrap_or_default();
         assert_eq!(applied, usize::from(ends == Status::Succeeded));
@@ -174,15 +157,16 @@ async fn i5_a_job_cancelled_after_an_unclear_attempt_is_not_sent_only_after_proo
 async fn a_cancel_survives_a_restart_before_and_after_the_intent() {
     let world = proven_world().await;
     world.bank.otherwise(Does::LoseRequest);
-    let cancelled = while_running(&world, &[job("a", 1)], async {
-        while world.bank.calls_for("a").is_empty() {
-            let_pass(Duration::from_millis(10)).await;
-        }
-        let request = ask(&world, Wish::Cancel(id("a"))).await;
-        answered(&world, request).await;
-        request
-    })
-    .await;
+    let cancelled = world
+        .while_running(&[job("a", 1)], async {
+            while world.bank.calls_for("a").is_empty() {
+                let_pass(Duration::from_millis(10)).await;
+            }
+            let request = ask(&world, Wish::Cancel(id("a"))).await;
+            answered(&world, request).await;
+            request
+        })
+        .await;
     assert!(!is_open(&world, cancelled).await);
     let calls = world.bank.calls_for("a").len();
     world.bank.otherwise(Does::Apply);
@@ -195,13 +179,14 @@ async fn a_cancel_survives_a_restart_before_and_after_the_intent() {
 async fn left_in_doubt(does: Does) -> World {
     let world = proven_world().await;
     world.bank.otherwise(does);
-    while_running(&world, &[job("a", 1)], async {
-        while world.bank.calls_for("a").is_empty() {
-            let_pass(Duration::from_millis(10)).await;
-        }
-        let_pass(Duration::from_millis(50)).await;
-    })
-    .await;
+    world
+        .while_running(&[job("a", 1)], async {
+            while world.bank.calls_for("a").is_empty() {
+                let_pass(Duration::from_millis(10)).await;
+            }
+            let_pass(Duration::from_millis(50)).await;
+        })
+        .await;
     assert_eq!(settled_status(&world, "a").await, None);
     world
 }
@@ -262,16 +247,17 @@ async fn i5_a_clock_set_forward_does_not_make_a_ruling_of_not_sent_timely() {
     let mut world = proven_world().await;
     world.settings.rules.resend_window = Duration::ZERO;
     world.bank.otherwise(Does::LoseRequest);
-    let status = while_running(&world, &[job("a", 1)], async {
-        while world.sink.statuses("a").is_empty() {
-            let_pass(Duration::from_millis(10)).await;
-        }
-        wall_jumps(Duration::from_secs(3_600));
-        let request = ask(&world, settle("a", Ruling::NotSent)).await;
-        answered(&world, request).await;
-        settled_status(&world, "a").await
-    })
-    .await;
+    let status = world
+        .while_running(&[job("a", 1)], async {
+            while world.sink.statuses("a").is_empty() {
+                let_pass(Duration::from_millis(10)).await;
+            }
+            wall_jumps(Duration::from_secs(3_600));
+            let request = ask(&world, settle("a", Ruling::NotSent)).await;
+            answered(&world, request).await;
+            settled_status(&world, "a").await
+        })
+        .await;
     assert_eq!(status, None, "it may still be executed");
 }
 
@@ -315,23 +301,24 @@ async fn i1_reconciling_finds_what_was_paid_and_never_sends() {
 async fn a_run_under_way_answers_what_is_asked_within_a_second() {
     let world = proven_world().await;
     world.bank.script("a", &[Does::Conflict]);
-    let took = while_running(&world, &[job("a", 1)], async {
-        while world.sink.statuses("a").is_empty() {
-            let_pass(Duration::from_millis(10)).await;
-        }
-        let_pass(Duration::from_secs(400)).await;
-        let began = tokio::time::Instant::now();
-        for wish in [
-            Wish::Reconcile(Some(id("a"))),
-            Wish::Reconcile(None),
-            Wish::Cancel(id("never-seen")),
-        ] {
-            let request = ask(&world, wish).await;
-            answered(&world, request).await;
-        }
-        began.elapsed()
-    })
-    .await;
+    let took = world
+        .while_running(&[job("a", 1)], async {
+            while world.sink.statuses("a").is_empty() {
+                let_pass(Duration::from_millis(10)).await;
+            }
+            let_pass(Duration::from_secs(400)).await;
+            let began = tokio::time::Instant::now();
+            for wish in [
+                Wish::Reconcile(Some(id("a"))),
+                Wish::Reconcile(None),
+                Wish::Cancel(id("never-seen")),
+            ] {
+                let request = ask(&world, wish).await;
+                answered(&world, request).await;
+            }
+            began.elapsed()
+        })
+        .await;
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
@@ -496,14 +483,15 @@ async fn i5_a_ruling_counts_from_when_it_was_said_not_from_when_it_was_heard() {
     world.bank.forget_entity_ids();
     // What is asked when the process begins goes on until the settle delay is over, and the person waits for it.
     world.bank.list_takes(Duration::from_secs(301));
-    while_running(&world, &[], async {
-        let_pass(Duration::from_secs(30)).await;
-        ask(&world, settle("a", Ruling::NotSent)).await;
-        let_pass(Duration::from_secs(60)).await;
-        world.bank.arrive("a");
-        let_pass(Duration::from_secs(700)).await;
-    })
-    .await;
+    world
+        .while_running(&[], async {
+            let_pass(Duration::from_secs(30)).await;
+            ask(&world, settle("a", Ruling::NotSent)).await;
+            let_pass(Duration::from_secs(60)).await;
+            world.bank.arrive("a");
+            let_pass(Duration::from_secs(700)).await;
+        })
+        .await;
     assert_eq!(settled_status(&world, "a").await, None, "too early");
 }
 
@@ -525,7 +513,7 @@ async fn i1_i5_after_a_crash_a_ruling_waits_from_the_last_sign_of_life() {
     let world = proven_world().await;
     world.bank.otherwise(Does::LoseRequest);
     let jobs = [job("a", 1)];
-    let run = while_running(&world, &jobs, std::future::pending::<()>());
+    let run = world.while_running(&jobs, std::future::pending::<()>());
     let killed = tokio::time::timeout(Duration::from_secs(500), run).await;
     assert!(killed.is_err(), "it is killed in the middle");
     assert!(world.bank.calls_for("a").len() > 3);
@@ -552,23 +540,24 @@ async fn i1_i5_after_a_panic_a_ruling_waits_from_the_panic() {
     let mut does = vec![Does::LoseRequest; LOST];
     does.push(Does::Panic);
     world.bank.script("a", &does);
-    while_running(&world, &[job("a", 1)], async {
-        while world.bank.calls_for("a").len() <= LOST {
-            let_pass(Duration::from_secs(1)).await;
-        }
-        let calls = world.bank.calls_for("a");
-        let sent_for = calls[LOST].at.duration_since(calls[0].at);
-        assert!(sent_for > Duration::from_secs(20), "{sent_for:?}");
-        let left = Duration::from_secs(301).saturating_sub(sent_for);
-        let_pass(left).await;
-        ask(&world, settle("a", Ruling::NotSent)).await;
-        let_pass(Duration::from_secs(5)).await;
-        assert_eq!(settled_status(&world, "a").await, None, "too early");
-        let_pass(sent_for).await;
-        ask(&world, settle("a", Ruling::NotSent)).await;
-        let_pass(Duration::from_secs(5)).await;
-    })
-    .await;
+    world
+        .while_running(&[job("a", 1)], async {
+            while world.bank.calls_for("a").len() <= LOST {
+                let_pass(Duration::from_secs(1)).await;
+            }
+            let calls = world.bank.calls_for("a");
+            let sent_for = calls[LOST].at.duration_since(calls[0].at);
+            assert!(sent_for > Duration::from_secs(20), "{sent_for:?}");
+            let left = Duration::from_secs(301).saturating_sub(sent_for);
+            let_pass(left).await;
+            ask(&world, settle("a", Ruling::NotSent)).await;
+            let_pass(Duration::from_secs(5)).await;
+            assert_eq!(settled_status(&world, "a").await, None, "too early");
+            let_pass(sent_for).await;
+            ask(&world, settle("a", Ruling::NotSent)).await;
+            let_pass(Duration::from_secs(5)).await;
+        })
+        .await;
     assert_eq!(settled_status(&world, "a").await, Some(Status::NotSent));
 }
 
@@ -630,19 +619,20 @@ async fn a_redrive_before_the_refusal_is_published_is_declined_and_not_swallowed
     let world = World::new(ledger.clone());
     world.bank.script("a", &[Does::Refuse]);
     world.sink.set_full(true);
-    while_running(&world, &[job("a", 1)], async {
-        while settled_status(&world, "a").await.is_none() {
-            let_pass(Duration::from_millis(10)).await;
-        }
-        let early = ask(&world, redrive("a")).await;
-        answered(&world, early).await;
-        world.sink.set_full(false);
-        let_pass(Duration::from_secs(60)).await;
-        assert_eq!(settled_status(&world, "a").await, Some(Status::Rejected));
-        let again = ask(&world, redrive("a")).await;
-        answered(&world, again).await;
-    })
-    .await;
+    world
+        .while_running(&[job("a", 1)], async {
+            while settled_status(&world, "a").await.is_none() {
+                let_pass(Duration::from_millis(10)).await;
+            }
+            let early = ask(&world, redrive("a")).await;
+            answered(&world, early).await;
+            world.sink.set_full(false);
+            let_pass(Duration::from_secs(60)).await;
+            assert_eq!(settled_status(&world, "a").await, Some(Status::Rejected));
+            let again = ask(&world, redrive("a")).await;
+            answered(&world, again).await;
+        })
+        .await;
     assert_eq!(settled_status(&world, "a").await, Some(Status::Succeeded));
     let answers = ledger.answers().into_iter().flatten();
     let accepted: Vec<_> = answers.map(|answer| answer.accepted).collect();
@@ -670,7 +660,7 @@ async fn a_row_that_is_to_be_run_again_can_be_cancelled() {
             let_pass(Duration::from_millis(100)).await;
         }
     };
-    while_running(&world, &jobs, cancelled).await;
+    world.while_running(&jobs, cancelled).await;
     assert_eq!(world.bank.calls_for("second").len(), 1, "not sent again");
     assert_eq!(
         world.sink.statuses("second"),
@@ -777,13 +767,14 @@ async fn i9_a_stop_in_a_pause_leaves_what_was_only_deferred_waiting_and_not_in_d
     for does in [Does::RefuseCredential, Does::NoConnection] {
         let world = world();
         world.bank.otherwise(does);
-        while_running(&world, &[job("a", 1), job("b", 2)], async {
-            while world.bank.calls().is_empty() {
-                let_pass(Duration::from_millis(10)).await;
-            }
-            let_pass(Duration::from_secs(5)).await;
-        })
-        .await;
+        world
+            .while_running(&[job("a", 1), job("b", 2)], async {
+                while world.bank.calls().is_empty() {
+                    let_pass(Duration::from_millis(10)).await;
+                }
+                let_pass(Duration::from_secs(5)).await;
+            })
+            .await;
         assert_eq!(world.answers.of("a"), [None], "given back: {does:?}");
         assert!(
             world.sink.all().is_empty(),

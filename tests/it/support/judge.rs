@@ -17,12 +17,12 @@ use tanda::domain::request::Person;
 use tanda::domain::schedule::{AskTimes, BACKOFF_BASE};
 use tanda::domain::time::Timestamp;
 use tanda::domain::verdict::{Deferral, Refusal, RefusalError, Unclarity, UnclearCause, Verdict};
-use tanda::engine::Ports;
 use tanda::engine::ports::{
     Back, Bank, Clock, Control, Delivery, Ledger, ListFault, Offer, Origin, Provenance, Receipt,
     Sink, SinkError, Source, SourceError, StoredOutcome,
 };
 use tanda::engine::settings::{Ending, Fence, Settings};
+use tanda::engine::{Ended, Ports};
 use tanda::wire::bank::OperationRequest;
 use tanda::wire::envelope::Envelope;
 use tanda::wire::outcome::OutcomeMessage;
@@ -54,6 +54,9 @@ pub(crate) enum Does {
     /// Panics inside our own task.
     Panic,
 }
+
+/// How long a call takes.
+pub(crate) const CALL_TAKES: Duration = Duration::from_millis(20);
 
 /// One movement of money.
 #[derive(Clone, Debug)]
@@ -376,7 +379,7 @@ impl Books {
 #[async_trait]
 impl Bank for ScriptedBank {
     async fn apply(&self, card_id: &CardId, key: &IdempotencyKey, body: &[u8]) -> Verdict {
-        let_pass(Duration::from_millis(20)).await;
+        let_pass(CALL_TAKES).await;
         if self.books().hangs {
             std::future::pending::<()>().await;
         }
@@ -751,6 +754,27 @@ impl World {
         tanda::engine::run(self.ports(), self.settings.clone(), source, stop, &pauses)
             .await
             .expect("the engine runs")
+    }
+
+    /// A run that goes on until it is stopped, with something done meanwhile.
+    pub(crate) async fn while_running<T>(
+        &self,
+        jobs: &[Job],
+        meanwhile: impl Future<Output = T>,
+    ) -> T {
+        let mut settings = self.settings.clone();
+        settings.ending = Ending::WhenStopped;
+        let (stopper, stop) = tanda::engine::stop::signal();
+        let (pauses, _) = tokio::sync::watch::channel(None);
+        let run = tanda::engine::run(self.ports(), settings, self.source(jobs), stop, &pauses);
+        let meanwhile = async {
+            let value = meanwhile.await;
+            stopper.ask();
+            value
+        };
+        let (ended, value) = tokio::join!(run, meanwhile);
+        assert_eq!(ended.expect("the engine runs"), Ended::Stopped);
+        value
     }
 }
 

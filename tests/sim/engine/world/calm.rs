@@ -148,14 +148,14 @@ impl World {
         if open.is_empty() {
             return;
         }
-        // One who is told that it is too early asks again.
-        let asked = self
-            .vault
-            .books()
-            .open_requests(None, 1)
-            .await
-            .expect("memory");
-        if asked.is_empty() {
+        // One who is told that it is too early asks again, whatever else waits: a job that is to be run again
+        // waits for those of its card.
+        let books = self.vault.books();
+        let asked = books.open_requests(None, usize::MAX).await.expect("memory");
+        if !asked
+            .iter()
+            .any(|it| matches!(it.wish, Wish::Settle { .. }))
+        {
             self.ruled.clear();
         }
     }
