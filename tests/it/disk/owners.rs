@@ -17,7 +17,8 @@ fn is_refused(output: &std::process::Output, words: &str) {
 
 #[test]
 fn f24_a_second_process_is_refused_by_whatever_name_it_knows_the_ledger() {
-    let bank = SimulatorProcess::start("latency_ms=20");
+    // So slow that the first process is still at work when the last of the others has been refused.
+    let bank = SimulatorProcess::start("latency_ms=1000");
     let mut payroll = Payroll::new(&bank.url);
     let mut first = Started::new(payroll.command(JOBS));
     first.until_paid(&bank, 5);
