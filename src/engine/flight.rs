@@ -17,7 +17,7 @@ use super::orders::{BeginMark, LetGo, Order, Orders, Reply, What};
 use super::outcomes::{self, Told};
 use super::pause::Pass;
 use super::ports::{
-    Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement, Sight,
+    Answer, AttemptNote, Begun, Intent, JobRef, LedgerError, OpenJob, Settlement, Sight, Standing,
 };
 use super::publish::{Published, publish};
 use super::receipts::Receipts;
@@ -424,8 +424,8 @@ impl Pilot {
             Action::Ask { at } => self.ask(progress, at).await?,
             Action::Prove => self.prove().await?,
             Action::Settle(outcome) => self.settle(progress, outcome).await?,
-            // What this generation was told, or began, has an end of its own.
-            Action::GiveBack if self.was_held || self.is_on_record().await? => {
+            // One that was told to wait, or was begun before, has an end of its own.
+            Action::GiveBack if self.was_held || self.was_withdrawn().await? => {
                 self.settle(progress, Outcome::NotProven).await?
             }
             Action::GiveBack => Step::Landed(Landing::Declined),
@@ -540,13 +540,19 @@ impl Pilot {
         }
     }
 
-    /// Whether the ledger knows this generation: it was begun before, and its intent withdrawn.
-    async fn is_on_record(&self) -> Result<bool, LedgerError> {
+    /// Whether this generation was begun before and its intent withdrawn, because it was provably not executed.
+    async fn was_withdrawn(&self) -> Result<bool, LedgerError> {
         let entity_id = self.intent.job.entity_id.clone();
         let sights = self.tower.ledger.look(vec![entity_id]).await?;
-        Ok(sights.first().is_some_and(|sight| match sight {
-            Sight::Known { generation, .. } => *generation == self.intent.generation,
-            Sight::Unknown | Sight::Cancelled => false,
+        Ok(sights.first().is_some_and(|sight| {
+            matches!(
+                sight,
+                Sight::Known {
+                    generation,
+                    standing: Standing::Released { .. },
+                    ..
+                } if *generation == self.intent.generation
+            )
         }))
     }
 
